@@ -1,0 +1,106 @@
+"""The CPU kernels: compiled Cython, one set for each vector level, the best one for this processor chosen at import.
+
+Environment: MINICNN_VECTOR=baseline|avx2|avx512 forces a level. avx512 is never chosen by itself.
+"""
+
+import importlib
+import os
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from ..contracts import CONTRACTS
+from .algorithms import choose
+
+try:
+    from . import _host as host  # type: ignore[attr-defined] # compiled
+except ImportError as error:
+    raise ImportError("minicnn's kernels are not built: run `pip install .` (or `pip install -e .` to work on it)") from error
+
+FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "random", "optim")
+
+
+def _available() -> tuple[str, ...]:
+    """The levels this processor runs, plainest first."""
+    return ("baseline", *(["avx2"] if host.has_avx2() else []), *(["avx512"] if host.has_avx512() else []))
+
+
+LEVELS = _available()
+
+
+def _chosen_level() -> str:
+    forced = os.environ.get("MINICNN_VECTOR")
+    if forced is None:
+        return "avx2" if "avx2" in LEVELS else "baseline"
+    if forced not in LEVELS:
+        raise ImportError(f"MINICNN_VECTOR={forced}: this processor has {', '.join(LEVELS)}")
+    return forced
+
+
+level = _chosen_level()
+_modules: dict[tuple[str, str], ModuleType] = {}
+_elementwise: dict[str, dict[str, Callable[..., None]]] = {}
+_threads = 1
+
+
+def _module(family: str, at: str) -> ModuleType:
+    if (family, at) not in _modules:
+        module = importlib.import_module(f"{__name__}._{family}_{at}")
+        module.set_num_threads(_threads)
+        _modules[family, at] = module
+    return _modules[family, at]
+
+
+def kernel(name: str, level: str | None = None) -> Callable[..., None]:
+    """The compiled kernel of a contract, for the level in use or another."""
+    at = level or globals()["level"]
+    family = CONTRACTS[name].family
+    module = _module(family, at)
+    if family != "elementwise":
+        return getattr(module, name)
+    if at not in _elementwise:
+        _elementwise[at] = module.kernels()
+    return _elementwise[at][name]
+
+
+def algorithm(name: str, sizes: dict[str, int], params: dict[str, Any], wanted: str) -> tuple[str, Callable[..., None]]:
+    """The algorithm a convolution kernel will use for these sizes, and a kernel bound to it."""
+    if wanted == "reference":
+        from .. import reference
+        return wanted, reference.kernel(name)
+    chosen = choose(name, sizes, params)
+    if wanted not in ("auto", chosen):
+        chosen = "direct"  # it can do every shape
+    compiled = kernel(name)
+    return chosen, lambda *args: compiled(*args, chosen)
+
+
+def set_num_threads(count: int) -> None:
+    """How many threads the kernels may use (1 where OpenMP is absent)."""
+    global _threads
+    _threads = count if host.openmp else 1
+    for module in _modules.values():
+        module.set_num_threads(_threads)
+
+
+def get_num_threads() -> int:
+    return _threads
+
+
+def _processors() -> int:
+    """Processors this process may use: its affinity, its control group's quota, OMP_NUM_THREADS."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = open("/sys/fs/cgroup/cpu.max").read().split()  # noqa: SIM115
+        if quota != "max":
+            count = min(count, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # not Linux, or no control group: the affinity stands
+    return min(count, host.default_threads()) if "OMP_NUM_THREADS" in os.environ else count
+
+
+set_num_threads(_processors())
+# A team of OpenMP threads does not survive a fork: the child would wait for threads that it doesn't have.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(set_num_threads, 1))

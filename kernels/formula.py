@@ -1,0 +1,119 @@
+"""Turns the formula of an elementwise contract into something that runs: a NumPy function, or C.
+
+A formula is Python: numbers, the inputs and params by name, + - * /, comparisons, & and | between them,
+`where(condition, a, b)` and the functions below. Both translations go through Python's own parser.
+"""
+
+import ast
+from collections.abc import Callable, Iterable
+from typing import Any
+
+#: What a formula may call besides `where`: its NumPy name, and its C name for float32, float64 and int64 ("" for none).
+FUNCTIONS = {
+    "abs": ("abs", "fabsf", "fabs", "llabs"),
+    "exp": ("exp", "m_exp", "exp", ""),
+    "expm1": ("expm1", "m_expm1", "expm1", ""),
+    "log": ("log", "m_log", "log", ""),
+    "log1p": ("log1p", "m_log1p", "log1p", ""),
+    "sqrt": ("sqrt", "sqrtf", "sqrt", ""),
+    "sin": ("sin", "sinf", "sin", ""),
+    "cos": ("cos", "cosf", "cos", ""),
+    "tanh": ("tanh", "m_tanh", "tanh", ""),
+    "erf": ("", "m_erf", "erf", ""),  # scipy.special has it
+    "floor": ("floor", "floorf", "floor", ""),
+    "ceil": ("ceil", "ceilf", "ceil", ""),
+    "round": ("rint", "rintf", "rint", ""),
+    "pow": ("power", "powf", "pow", ""),
+}
+
+#: A kind of element: its C type, its place in FUNCTIONS' rows, and its place in the table of rows.
+TYPES = {"f32": ("float", 1, "f"), "f64": ("double", 2, "f"), "i64": ("int64_t", 3, "i"), "b": ("uint8_t", 3, "b")}
+
+
+def numpy_function(formula: str, names: Iterable[str]) -> Callable[..., Any]:
+    """The formula as a function of arrays (or scalars) in the order of `names`."""
+    import numpy as np
+
+    space: dict[str, Any] = {name: getattr(np, row[0]) for name, row in FUNCTIONS.items() if row[0]}
+    space["where"] = np.where
+    if "erf" in formula:
+        from scipy.special import erf
+        space["erf"] = erf
+    return eval(f"lambda {', '.join(names)}: {formula}", space)  # noqa: S307 - our own contracts
+
+
+def to_c(formula: str, kind: str) -> str:
+    """The formula as a C expression over elements of `kind`."""
+    return _expression(ast.parse(formula, mode="eval").body, kind)
+
+
+_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&", ast.BitOr: "|",
+              ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!="}
+
+
+def _expression(node: ast.AST, kind: str) -> str:
+    ctype, column, _ = TYPES[kind]
+    match node:
+        case ast.Constant(value=value):
+            return f"({ctype}){value!r}"  # a bare 0.5 is a double in C and would drag the whole line along
+        case ast.Name(id=name):
+            return name
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return f"(-{_expression(operand, kind)})"
+        case ast.BinOp(left=left, op=op, right=right):
+            return f"({_expression(left, kind)} {_OPERATORS[type(op)]} {_expression(right, kind)})"
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            return f"({_expression(left, kind)} {_OPERATORS[type(op)]} {_expression(right, kind)})"
+        case ast.Call(func=ast.Name(id="where"), args=[condition, a, b]):
+            # A function, so that both sides are computed before the choice: a branch would keep the loop from vectorising.
+            return "select_{}({}, {}, {})".format(kind, *(_expression(part, kind) for part in (condition, a, b)))
+        case ast.Call(func=ast.Name(id=name), args=args) if name in FUNCTIONS and FUNCTIONS[name][column]:
+            return f"{FUNCTIONS[name][column]}({', '.join(_expression(a, kind) for a in args)})"
+    raise ValueError(f"not part of the formula language: {ast.unparse(node)}")
+
+
+def c_source(contracts: Iterable[Any]) -> str:
+    """A header with one C function a contract and dtype, working along one row, and the table of them."""
+    functions, table = [], []
+    for contract in contracts:
+        if not contract.formula:
+            continue
+        names = {}
+        for kind, (_, _, letter) in TYPES.items():
+            if letter in contract.kinds:
+                names[kind] = f"{contract.name}_{kind}"
+                functions.append(_row(contract, kind))
+        rows = ", ".join(names.get(kind, "0") for kind in TYPES)
+        table.append(f'    {{"{contract.name}", {len(contract.inputs)}, {{{rows}}}}},')
+    return "\n".join([
+        "/* Made by setup.py from kernels/contracts.py: the elementwise kernels, one row at a time. */",
+        "typedef void (*row_function)(const void *const *in, const ptrdiff_t *step, void *out, ptrdiff_t n, const double *param);",
+        "typedef struct { const char *name; int inputs; row_function rows[4]; } formula_entry;",
+        *(f"static inline {ctype} select_{kind}(int c, {ctype} a, {ctype} b) {{ return c ? a : b; }}"
+          for kind, (ctype, _, _) in TYPES.items()),
+        "", *functions, "", "static const formula_entry FORMULAS[] = {", *table, "    {0, 0, {0, 0, 0, 0}},", "};", ""])
+
+
+def _row(contract: Any, kind: str) -> str:
+    """One row function. Steps are 0 for a broadcast input and 1 else; the common cases get a loop of their own, in
+    which the compiler knows the steps and so vectorises."""
+    ctype = TYPES[kind][0]
+    types = ["uint8_t" if a.kind == "b" else ctype for a in contract.inputs]
+    result = "uint8_t" if contract.outputs[0].kind == "b" else ctype
+    names = [a.name for a in contract.inputs]
+    lines = [f"static void {contract.name}_{kind}(const void *const *in, const ptrdiff_t *step, void *out, ptrdiff_t n, const double *param) {{"]
+    lines += [f"  const {t} *restrict in_{name} = in[{i}];" for i, (t, name) in enumerate(zip(types, names, strict=True))]
+    lines += [f"  {result} *restrict out_y = out;"]
+    lines += [f"  const {ctype} {p} = ({ctype})param[{i}];" for i, p in enumerate(contract.params)]
+    loops = {1: ["1"], 2: ["11", "01", "10"], 3: ["111"]}[len(names)]
+    for steps in loops:
+        test = " && ".join(f"step[{i}] == {s}" for i, s in enumerate(steps))
+        lines += [f"  if ({test}) {{ {_loop(contract, kind, types, names, steps)} return; }}"]
+    lines += [f"  {_loop(contract, kind, types, names, None)}", "}"]
+    return "\n".join(lines)
+
+
+def _loop(contract: Any, kind: str, types: list[str], names: list[str], steps: str | None) -> str:
+    at = ["i" if steps and steps[k] == "1" else "0" if steps else f"i * step[{k}]" for k in range(len(names))]
+    elements = " ".join(f"const {t} {n} = in_{n}[{a}];" for t, n, a in zip(types, names, at, strict=True))
+    return f"for (ptrdiff_t i = 0; i < n; i++) {{ {elements} out_y[i] = {to_c(contract.formula, kind)}; }}"

@@ -1,0 +1,433 @@
+"""Every kernel of `contracts.py` as plain loops, in the same order: the text to read first to see what one computes.
+
+It is also the oracle: the tests hold every faster backend against these functions, run in float64. So they are
+written to be seen to be right, not to be fast. A loop says which number goes where, and only inside it does NumPy
+work on a few numbers at once: a row, or the channels of one place.
+
+They are called as all kernels are, `kernel(*inputs, *outputs, *params)`. Arrays are channels last, the outputs have
+been allocated by the caller and hold garbage, and every element of them is written.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .contracts import CONTRACTS, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL
+from .formula import numpy_function
+
+Array = npt.NDArray[Any]
+Pair = tuple[int, int]
+Padding = tuple[int, int, int, int]
+
+
+@cache
+def kernel(name: str) -> Callable[..., None]:
+    """The reference of the contract called `name`; KeyError if there is no such contract."""
+    return elementwise(name) if CONTRACTS[name].formula else globals()[name]
+
+
+# ---------------------------------------------------------------------------------------------------- elementwise
+
+def elementwise(name: str) -> Callable[..., None]:
+    """The kernel of an elementwise contract: its formula, evaluated by NumPy on inputs that broadcast."""
+    contract = CONTRACTS[name]
+    function = numpy_function(contract.formula, [*(argument.name for argument in contract.inputs), *contract.params])
+
+    def run(*arguments: Any) -> None:
+        inputs, y, params = arguments[:len(contract.inputs)], arguments[len(contract.inputs)], \
+            arguments[len(contract.inputs) + 1:]
+        with np.errstate(all="ignore"):  # `where` evaluates both sides, so one may overflow where it isn't asked for
+            y[...] = function(*inputs, *params)
+
+    return run
+
+
+# ------------------------------------------------------------------------------------------- copies and indexing
+
+def walk(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Iterator[tuple[int, int]]:
+    """Yield (n, place): the n-th element, in row-major order, of a view of `shape` lies at `place` in flat memory.
+
+    This is all that a slice, a transpose, a flip (negative stride) or an expansion (stride 0) is. Counted in elements.
+    """
+    for n, index in enumerate(np.ndindex(*shape)):
+        yield n, offset + sum(i * stride for i, stride in zip(index, strides, strict=True))
+
+
+def strided_get(x: Array, y: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> None:
+    for n, place in walk(shape, strides, offset):
+        y[n] = x[place]
+
+
+def strided_set(y: Array, x: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> None:
+    for n, place in walk(shape, strides, offset):
+        y[place] = x[n]
+
+
+def fill(y: Array, value: float) -> None:
+    y[...] = value
+
+
+def _check_index(index: Array, length: int) -> None:
+    if index.size and (index.min() < 0 or index.max() >= length):
+        raise IndexError(f"index from {index.min()} to {index.max()}, expected 0 to {length - 1}")
+
+
+def take(x: Array, index: Array, y: Array) -> None:
+    _check_index(index, x.shape[1])
+    for m, d in enumerate(index):
+        y[:, m] = x[:, d]
+
+
+def take_grad(g: Array, index: Array, dx: Array, length: int) -> None:
+    _check_index(index, length)
+    dx[...] = 0
+    for m, d in enumerate(index):
+        dx[:, d] += g[:, m]  # what was taken twice gets two gradients
+
+
+def pick(x: Array, index: Array, y: Array) -> None:
+    _check_index(index, x.shape[1])
+    for o, i in np.ndindex(*index.shape):
+        y[o, i] = x[o, index[o, i], i]
+
+
+def pick_grad(g: Array, index: Array, dx: Array, length: int) -> None:
+    _check_index(index, length)
+    dx[...] = 0
+    for o, i in np.ndindex(*index.shape):
+        dx[o, index[o, i], i] = g[o, i]
+
+
+# -------------------------------------------------------------------------------------------------- reductions
+# Any axes to reduce come as the middle one of three: (outer, reduced, inner).
+
+def reduce_sum(x: Array, y: Array) -> None:
+    y[...] = 0
+    for r in range(x.shape[1]):
+        y += x[:, r]
+
+
+def _reduce_best(x: Array, y: Array, index: Array, better: Callable[[Array, Array], Array]) -> None:
+    y[...] = x[:, 0]
+    index[...] = 0
+    for r in range(1, x.shape[1]):
+        # `better` is strict, so that the first of equals stays; a NaN beats all but an earlier NaN.
+        wins = better(x[:, r], y) | (np.isnan(x[:, r]) & ~np.isnan(y))
+        y[wins] = x[:, r][wins]
+        index[wins] = r
+
+
+def reduce_max(x: Array, y: Array, index: Array) -> None:
+    _reduce_best(x, y, index, np.greater)
+
+
+def reduce_min(x: Array, y: Array, index: Array) -> None:
+    _reduce_best(x, y, index, np.less)
+
+
+def _rows(x: Array) -> Iterator[tuple[int, slice, int]]:
+    """Yield what selects each row along the middle axis."""
+    for o, i in np.ndindex(x.shape[0], x.shape[2]):
+        yield o, slice(None), i
+
+
+def softmax(x: Array, y: Array) -> None:
+    for row in _rows(x):
+        # exp(x - max) / sum is the same ratio as exp(x) / sum, but cannot overflow: its largest term is exp(0).
+        exponentials = np.exp(x[row] - x[row].max(initial=-np.inf))
+        y[row] = exponentials / exponentials.sum()
+
+
+def softmax_grad(g: Array, y: Array, dx: Array) -> None:
+    for row in _rows(y):
+        dx[row] = y[row] * (g[row] - (g[row] * y[row]).sum())
+
+
+def log_softmax(x: Array, y: Array) -> None:
+    for row in _rows(x):
+        shifted = x[row] - x[row].max(initial=-np.inf)
+        y[row] = shifted - np.log(np.exp(shifted).sum())
+
+
+def log_softmax_grad(g: Array, y: Array, dx: Array) -> None:
+    for row in _rows(y):
+        dx[row] = g[row] - np.exp(y[row]) * g[row].sum()
+
+
+# ------------------------------------------------------------------------------------- products and convolutions
+
+def matmul(a: Array, b: Array, bias: Array | None, y: Array, transpose_a: bool, transpose_b: bool) -> None:
+    for n in range(len(a)):
+        left = a[n].T if transpose_a else a[n]
+        right = b[n if len(b) > 1 else 0]  # one b may serve every a
+        right = right.T if transpose_b else right
+        for row, column in np.ndindex(*y[n].shape):
+            y[n, row, column] = left[row] @ right[:, column]
+            if bias is not None:
+                y[n, row, column] += bias[column]
+
+
+def window(out: Pair, size: Pair, kernel: Pair, stride: Pair, before: Pair,
+           dilation: Pair = (1, 1)) -> Iterator[tuple[Pair, Pair]]:
+    """Yield (tap, place): tap (r, s) of the window of output `out` lies on `place` (h, w) of the input.
+
+    size: (H, W) of the input. before: padding (top, left). Places outside the input are left out: padding is not
+    stored anywhere, it is what a window doesn't visit. Convolution and pooling are all loops over such windows.
+    """
+    for tap in np.ndindex(*kernel):
+        h, w = (out[i] * stride[i] - before[i] + tap[i] * dilation[i] for i in (0, 1))
+        if 0 <= h < size[0] and 0 <= w < size[1]:
+            yield tap, (h, w)
+
+
+def _groups(channels: int, filters: int, groups: int) -> list[tuple[slice, slice]]:
+    """The channels and the filters of each group. Convolution knows no others: a filter sees only its own group."""
+    d, k = channels // groups, filters // groups
+    return [(slice(g * d, (g + 1) * d), slice(g * k, (g + 1) * k)) for g in range(groups)]
+
+
+# The three kernels of a convolution visit the same products of an x, a w and a y, and differ only in which of the
+# three they add to: y += x w gives the output, dx += dy w and dw += x dy give back the gradients.
+
+def conv2d_forward(x: Array, w: Array, bias: Array | None, y: Array, stride: Pair, padding: Padding, dilation: Pair,
+                   groups: int) -> None:
+    """Convolution as networks mean it, that is cross-correlation: the filter is not flipped."""
+    pairs = _groups(x.shape[3], w.shape[3], groups)
+    y[...] = 0 if bias is None else bias
+    for out in np.ndindex(*y.shape[1:3]):
+        for tap, place in window(out, x.shape[1:3], w.shape[:2], stride, padding[::2], dilation):
+            for channels, filters in pairs:
+                y[:, *out, filters] += x[:, *place, channels] @ w[*tap, :, filters]
+
+
+def conv2d_input_grad(dy: Array, w: Array, dx: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair,
+                      groups: int) -> None:
+    pairs = _groups(dx.shape[3], w.shape[3], groups)
+    dx[...] = 0
+    for out in np.ndindex(*dy.shape[1:3]):
+        for tap, place in window(out, size, w.shape[:2], stride, padding[::2], dilation):
+            for channels, filters in pairs:
+                dx[:, *place, channels] += dy[:, *out, filters] @ w[*tap, :, filters].T
+
+
+def conv2d_weight_grad(x: Array, dy: Array, dw: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair,
+                       groups: int) -> None:
+    pairs = _groups(x.shape[3], dw.shape[3], groups)
+    dw[...] = 0
+    for out in np.ndindex(*dy.shape[1:3]):
+        for tap, place in window(out, x.shape[1:3], kernel, stride, padding[::2], dilation):
+            for channels, filters in pairs:
+                dw[*tap, :, filters] += x[:, *place, channels].T @ dy[:, *out, filters]
+
+
+# ----------------------------------------------------------------------------------------------------- pooling
+
+def max_pool2d(x: Array, y: Array, position: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
+               size: Pair) -> None:
+    """A window without any place inside x gives -infinity at position 0."""
+    y[...] = -np.inf
+    position[...] = 0
+    for out in np.ndindex(*size):
+        for n, (tap, place) in enumerate(window(out, x.shape[1:3], kernel, stride, padding, dilation)):
+            value, best = x[:, *place], y[:, *out]
+            # The first place wins even with -infinity; later ones must be strictly larger, or the first NaN.
+            wins = (value > best) | (np.isnan(value) & ~np.isnan(best)) | (n == 0)
+            y[:, *out] = np.where(wins, value, best)
+            position[:, *out] = np.where(wins, tap[0] * kernel[1] + tap[1], position[:, *out])
+
+
+def max_pool2d_grad(dy: Array, position: Array, dx: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair,
+                    dilation: Pair) -> None:
+    dx[...] = 0
+    for out in np.ndindex(*dy.shape[1:3]):
+        for tap, place in window(out, size, kernel, stride, padding, dilation):
+            came_from_here = position[:, *out] == tap[0] * kernel[1] + tap[1]
+            dx[:, *place] += np.where(came_from_here, dy[:, *out], 0)
+
+
+def max_pool2d_pick(x: Array, position: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair,
+                    dilation: Pair) -> None:
+    """A position that lies outside x gives 0, as its gradient is dropped in `max_pool2d_grad`."""
+    y[...] = 0
+    for out in np.ndindex(*y.shape[1:3]):
+        for tap, place in window(out, x.shape[1:3], kernel, stride, padding, dilation):
+            came_from_here = position[:, *out] == tap[0] * kernel[1] + tap[1]
+            y[:, *out] = np.where(came_from_here, x[:, *place], y[:, *out])
+
+
+def max_pool2d_index(position: Array, index: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair,
+                     dilation: Pair) -> None:
+    """A position that lies outside the plane gives 0."""
+    index[...] = 0
+    for out in np.ndindex(*position.shape[1:3]):
+        for tap, (h, w) in window(out, size, kernel, stride, padding, dilation):
+            came_from_here = position[:, *out] == tap[0] * kernel[1] + tap[1]
+            index[:, *out] = np.where(came_from_here, h * size[1] + w, index[:, *out])
+
+
+def _average_over(out: Pair, size: Pair, kernel: Pair, stride: Pair, padding: Padding, count_include_pad: bool,
+                  divisor: int) -> int:
+    """What the sum in the window of `out` is divided by."""
+    if divisor:
+        return divisor
+    top, bottom, left, right = padding
+    if count_include_pad:  # places count as if the padding were part of a larger picture
+        counted = window(out, (size[0] + top + bottom, size[1] + left + right), kernel, stride, (0, 0))
+    else:
+        counted = window(out, size, kernel, stride, (top, left))
+    return max(1, sum(1 for _ in counted))  # a window in which nothing counts has sum 0 and average 0
+
+
+def avg_pool2d(x: Array, y: Array, kernel: Pair, stride: Pair, padding: Padding, size: Pair, count_include_pad: bool,
+               divisor: int) -> None:
+    y[...] = 0
+    for out in np.ndindex(*size):
+        for _, place in window(out, x.shape[1:3], kernel, stride, padding[::2]):
+            y[:, *out] += x[:, *place]
+        y[:, *out] /= _average_over(out, x.shape[1:3], kernel, stride, padding, count_include_pad, divisor)
+
+
+def avg_pool2d_grad(dy: Array, dx: Array, size: Pair, kernel: Pair, stride: Pair, padding: Padding,
+                    count_include_pad: bool, divisor: int) -> None:
+    dx[...] = 0
+    for out in np.ndindex(*dy.shape[1:3]):
+        share = dy[:, *out] / _average_over(out, size, kernel, stride, padding, count_include_pad, divisor)
+        for _, place in window(out, size, kernel, stride, padding[::2]):
+            dx[:, *place] += share
+
+
+# ----------------------------------------------------------------------------------------------- normalisation
+# Ioffe & Szegedy, "Batch Normalization", 2015. M is everything but the channels: batch, height and width.
+
+def batch_norm_stats(x: Array, mean: Array, var: Array) -> None:
+    mean[...] = 0
+    for row in x:
+        mean += row
+    mean /= len(x)
+    # A second pass over x. E[x^2] - E[x]^2 would take one, and lose every digit that the mean has before the variance.
+    var[...] = 0
+    for row in x:
+        var += (row - mean) ** 2
+    var /= len(x)
+
+
+def batch_norm_apply(x: Array, mean: Array, rstd: Array, weight: Array | None, bias: Array | None, y: Array) -> None:
+    """rstd: 1 / sqrt(var + eps)."""
+    for m in range(len(x)):
+        y[m] = (x[m] - mean) * rstd
+        if weight is not None:
+            y[m] *= weight
+        if bias is not None:
+            y[m] += bias
+
+
+def batch_norm_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, dx: Array, dweight: Array,
+                    dbias: Array) -> None:
+    """The mean and the variance depend on every x of the channel; the last two terms of dx are what that gives."""
+    dweight[...] = 0
+    dbias[...] = 0
+    for m in range(len(x)):
+        dbias += g[m]
+        dweight += g[m] * (x[m] - mean) * rstd
+    for m in range(len(x)):
+        xhat = (x[m] - mean) * rstd
+        dx[m] = rstd * (g[m] - dbias / len(x) - xhat * dweight / len(x))
+        if weight is not None:
+            dx[m] *= weight
+
+
+# ------------------------------------------------------------------------------------------------ random numbers
+
+LOW_32 = 0xFFFFFFFF
+
+
+def philox(counter: tuple[Any, Any, Any, Any], key: Pair) -> tuple[Any, Any, Any, Any]:
+    """Four random 32-bit words from a counter of four words and a key of two: Philox4x32-10.
+
+    A block cipher, cut down to what statistical tests need: each round multiplies two words by constants, and mixes
+    the high halves of the products with the other words and a key that a Weyl sequence changes from round to round.
+    It has no state, so the millionth word is as quickly made as the first. Source: see `contracts.py`.
+    The words may be Python ints, or uint64 arrays to make many blocks at once.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(PHILOX_ROUNDS):
+        product0, product2 = c0 * PHILOX_MULTIPLIERS[0], c2 * PHILOX_MULTIPLIERS[1]  # 32 by 32 bits make 64
+        c0, c1 = (product2 >> 32) ^ c1 ^ k0, product2 & LOW_32
+        c2, c3 = (product0 >> 32) ^ c3 ^ k1, product0 & LOW_32
+        k0, k1 = (k0 + PHILOX_WEYL[0]) & LOW_32, (k1 + PHILOX_WEYL[1]) & LOW_32
+    return c0, c1, c2, c3
+
+
+def random_bits(y: Array, count: int, seed: int, offset: int) -> None:
+    """Words offset .. offset+count-1 of the stream: the counter is the number of the block of four they are in."""
+    block = np.arange(offset // 4, (offset + count + 3) // 4, dtype=np.uint64)
+    zero = np.zeros_like(block)
+    words = philox((block & LOW_32, block >> 32, zero, zero), (seed & LOW_32, seed >> 32 & LOW_32))
+    y[...] = np.stack(words, axis=1).reshape(-1)[offset % 4:][:count]
+
+
+def dropout(x: Array, y: Array, p: float, seed: int, offset: int) -> None:
+    """Srivastava et al., "Dropout", 2014. What stays is made larger, so that the expected value stays the same."""
+    n, _, c = x.shape
+    bits = np.empty(n * c, np.uint32)
+    random_bits(bits, n * c, seed, offset)
+    stays = (bits >= round(p * 2**32)).reshape(n, c)  # a word is below p * 2^32 with probability p
+    y[...] = 0
+    for i in range(n):
+        y[i][:, stays[i]] = x[i][:, stays[i]] / (1 - p)
+
+
+# -------------------------------------------------------------------------------------------------- optimizers
+
+def sgd_step(p: Array, g: Array, velocity: Array | None, lr: float, momentum: float, dampening: float,
+             weight_decay: float, nesterov: bool, first: bool) -> None:
+    """Momentum: Polyak 1964; Nesterov's as in Sutskever et al. 2013. velocity: None without momentum."""
+    g = g + weight_decay * p
+    if velocity is None:
+        p -= lr * g
+        return
+    velocity[...] = g if first else momentum * velocity + (1 - dampening) * g
+    p -= lr * (g + momentum * velocity if nesterov else velocity)
+
+
+def adam_step(p: Array, g: Array, m: Array, v: Array, lr: float, beta1: float, beta2: float, eps: float,
+              weight_decay: float, decoupled: bool, step: int) -> None:
+    """Kingma & Ba, "Adam", 2015; decoupled: AdamW, Loshchilov & Hutter 2019. step counts from 1."""
+    if decoupled:
+        p *= 1 - lr * weight_decay
+    else:
+        g = g + weight_decay * p
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g**2
+    # m and v started at 0 and are that much too small in the first steps.
+    unbiased_m, unbiased_v = m / (1 - beta1**step), v / (1 - beta2**step)
+    p -= lr * unbiased_m / (np.sqrt(unbiased_v) + eps)
+
+
+def rmsprop_step(p: Array, g: Array, square: Array, mean: Array | None, velocity: Array | None, lr: float, alpha: float,
+                 eps: float, weight_decay: float, momentum: float) -> None:
+    """Tieleman & Hinton, lecture 6.5, 2012; with a mean (the centred variant) as in Graves 2013."""
+    g = g + weight_decay * p
+    square[...] = alpha * square + (1 - alpha) * g**2
+    if mean is None:
+        variance = square
+    else:
+        mean[...] = alpha * mean + (1 - alpha) * g
+        variance = square - mean**2
+    step = g / (np.sqrt(variance) + eps)
+    if velocity is None:
+        p -= lr * step
+    else:
+        velocity[...] = momentum * velocity + step
+        p -= lr * velocity
+
+
+def adagrad_step(p: Array, g: Array, total: Array, lr: float, eps: float, weight_decay: float) -> None:
+    """Duchi, Hazan & Singer, "Adaptive Subgradient Methods", 2011."""
+    g = g + weight_decay * p
+    total += g**2
+    p -= lr * g / (np.sqrt(total) + eps)

@@ -1,0 +1,51 @@
+"""Where arrays live and kernels run: names of devices, transfers between them, threads."""
+
+from typing import Any
+
+import numpy as np
+
+from .kernels import cpu
+
+
+def resolve(device: str) -> str:
+    """The full name of a device, or an error that says why it can't be used."""
+    if device == "cpu":
+        return device
+    if isinstance(device, str) and device.split(":")[0] in ("cuda", "emulator"):
+        raise RuntimeError(f"device {device!r} can't be used: this version has kernels for 'cpu' only")
+    raise ValueError(f"device: expected 'cpu', got {device!r}")
+
+
+def of(array: Any) -> str:
+    """The device that an array lives on."""
+    if isinstance(array, np.ndarray):
+        return "cpu"
+    raise TypeError(f"not an array of any device: {type(array).__name__}")
+
+
+def transfer(array: Any, device: str) -> Any:
+    """The array on `device`; itself if it is there already."""
+    if of(array) == resolve(device):
+        return array
+    raise RuntimeError(f"no way from {of(array)} to {device}")
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """The array in the CPU's memory; itself if it is there already."""
+    return transfer(array, "cpu")
+
+
+def cuda_is_available() -> bool:
+    """Whether device="cuda" can be used."""
+    return False
+
+
+def set_num_threads(count: int) -> None:
+    """How many threads the CPU kernels use. Results don't depend on it."""
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"set_num_threads: expected a positive int, got {count!r}")
+    cpu.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    return cpu.get_num_threads()

@@ -1,0 +1,202 @@
+"""The one door to the kernels.
+
+`dispatch("softmax", x)` takes raw arrays, looks the kernel up for the device they live on, checks the call against the
+kernel's contract, allocates the outputs, runs the kernel and returns them. What the check finds depends on shapes and
+dtypes only, so it is done once for each combination and remembered as a Plan.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import device as devices
+from . import memory
+from .kernels import cpu
+from .kernels.contracts import CONTRACTS, Argument, Contract
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_FIXED = {"i": np.dtype(np.int64), "b": np.dtype(np.bool_), "u": np.dtype(np.uint32)}
+_LETTER = {np.dtype(np.float32): "f", np.dtype(np.float64): "f", np.dtype(np.int64): "i", np.dtype(np.bool_): "b"}
+
+
+class Plan(NamedTuple):
+    """A checked call: what to run, and the shapes and dtypes of the outputs to allocate for it."""
+
+    run: Callable[..., None]
+    outputs: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    algorithm: str
+
+
+class Run(NamedTuple):
+    """One kernel that ran, as `trace_kernels` lists it."""
+
+    kernel: str
+    device: str
+    algorithm: str
+    inputs: tuple[tuple[int, ...] | None, ...]
+    outputs: tuple[tuple[int, ...], ...]
+
+
+_plans: dict[Any, Plan] = {}
+_PLANS_KEPT = 8192
+_traces: list["Trace"] = []
+_conv_algorithm = "auto"
+
+
+def dispatch(name: str, *arrays: Any, device: str | None = None, **params: Any) -> Any:
+    """Run a kernel by its contract's name.
+
+    arrays: the contract's inputs in order, None for an optional one that is absent. params: by the contract's names.
+    Returns the output array, or a tuple of them. ValueError or TypeError where the call doesn't fit the contract.
+    """
+    contract = CONTRACTS[name]
+    where = device or devices.of(arrays[0])
+    values = tuple([params[p] for p in contract.params])
+    shape_params = values if contract.sizes or contract.algorithms else ()
+    key = (name, where, shape_params, tuple([None if a is None else (a.shape, a.dtype) for a in arrays]))
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _remember(key, _make_plan(contract, where, arrays, params))
+    outputs = [memory.empty(shape, dtype) for shape, dtype in plan.outputs]
+    plan.run(*arrays, *outputs, *values)
+    if _traces:
+        _record(name, where, plan.algorithm, arrays, outputs)
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _remember(key: Any, plan: Plan) -> Plan:
+    if len(_plans) >= _PLANS_KEPT:  # a program that never repeats a shape must not grow for it
+        _plans.clear()
+    _plans[key] = plan
+    return plan
+
+
+def _make_plan(contract: Contract, where: str, arrays: tuple[Any, ...], params: dict[str, Any]) -> Plan:
+    outputs, sizes = check(contract, arrays, params)
+    if contract.algorithms:
+        algorithm, run = cpu.algorithm(contract.name, sizes, params, _conv_algorithm)
+        return Plan(run, outputs, algorithm)
+    return Plan(cpu.kernel(contract.name), outputs, "")
+
+
+# ------------------------------------------------------------------------------------------ the contract's check
+
+def check(contract: Contract, arrays: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """Hold a call against its contract. Returns the outputs' (shape, dtype) and all sizes by name."""
+    if len(arrays) != len(contract.inputs):
+        raise TypeError(f"{contract.name}: {len(arrays)} arrays came, expected {len(contract.inputs)}")
+    if set(params) != set(contract.params):
+        raise TypeError(f"{contract.name}: params {sorted(params)} came, expected {sorted(contract.params)}")
+    dtypes: dict[str, np.dtype] = {}
+    sizes: dict[str, int] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for argument, array in zip(contract.inputs, arrays, strict=True):
+        if array is None:
+            if not argument.optional:
+                raise TypeError(f"{contract.name}: {argument.name} is None")
+            continue
+        _check_dtype(contract, argument, array.dtype, dtypes)
+        _check_shape(contract, argument, array.shape, sizes, shapes)
+    try:
+        if contract.sizes:
+            sizes.update(contract.sizes(sizes, params))
+    except ValueError as error:
+        raise ValueError(f"{contract.name}: {error}") from None
+    return tuple(_output(a, dtypes, sizes, shapes, params) for a in contract.outputs), sizes
+
+
+def _check_dtype(contract: Contract, argument: Argument, dtype: np.dtype, dtypes: dict[str, np.dtype]) -> None:
+    kind = argument.kind
+    allowed = {"f": FLOATS, "p": (np.dtype(np.uint8), np.dtype(np.int32))}.get(kind) or (_FIXED.get(kind) or dtype,)
+    if contract.formula and kind == "t" and _LETTER.get(dtype) not in tuple(contract.kinds):
+        raise TypeError(f"{contract.name}: {argument.name} is {dtype}, which this op does not take")
+    if dtype not in allowed:
+        raise TypeError(f"{contract.name}: {argument.name} is {dtype}, expected {' or '.join(map(str, allowed))}")
+    if dtypes.setdefault(kind, dtype) != dtype:
+        raise TypeError(f"{contract.name}: {argument.name} is {dtype}, the arguments before it {dtypes[kind]}")
+
+
+def _check_shape(contract: Contract, argument: Argument, shape: tuple[int, ...], sizes: dict[str, int],
+                 shapes: dict[str, tuple[int, ...]]) -> None:
+    dims = argument.dims
+    if dims == "~":
+        try:
+            shapes["~"] = np.broadcast_shapes(shapes.get("~", ()), shape)
+        except ValueError:
+            raise ValueError(f"{contract.name}: {argument.name} of shape {shape} does not broadcast with "
+                             f"{shapes['~']}") from None
+    elif dims == "...":
+        if shapes.setdefault("...", shape) != shape:
+            raise ValueError(f"{contract.name}: {argument.name} has shape {shape}, expected {shapes['...']}")
+    elif len(shape) != len(dims):
+        raise ValueError(f"{contract.name}: {argument.name} has shape {shape}, expected ({', '.join(dims)})")
+    else:
+        for name, size in zip(dims, shape, strict=True):
+            if sizes.setdefault(name, size) != size:
+                raise ValueError(f"{contract.name}: {argument.name} has shape {shape}, expected ({', '.join(dims)}) with "
+                                 f"{name} = {sizes[name]}")
+
+
+def _output(argument: Argument, dtypes: dict[str, np.dtype], sizes: dict[str, int], shapes: dict[str, tuple[int, ...]],
+            params: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype]:
+    if argument.kind == "p":
+        window = params["kernel"][0] * params["kernel"][1]
+        dtype = np.dtype(np.uint8 if window <= 256 else np.int32)
+    else:
+        dtype = _FIXED.get(argument.kind) or dtypes[argument.kind]
+    if isinstance(argument.dims, str):
+        return shapes[argument.dims], dtype
+    return tuple(sizes[d] for d in argument.dims), dtype
+
+
+# ------------------------------------------------------------------------------------------------ looking and steering
+
+class Trace(list[Run]):
+    """The kernels that ran, in order; prints as a table."""
+
+    def __str__(self) -> str:
+        rows = [f"{r.kernel:22} {r.device:9} {r.algorithm:10} {_shapes(r.inputs)} -> {_shapes(r.outputs)}" for r in self]
+        return "\n".join(rows)
+
+
+def _shapes(shapes: tuple[tuple[int, ...] | None, ...]) -> str:
+    return ", ".join("-" if s is None else "x".join(map(str, s)) or "scalar" for s in shapes)
+
+
+def _record(name: str, where: str, algorithm: str, arrays: tuple[Any, ...], outputs: list[Any]) -> None:
+    run = Run(name, where, algorithm, tuple(None if a is None else a.shape for a in arrays), tuple(o.shape for o in outputs))
+    for trace in _traces:
+        trace.append(run)
+
+
+@contextmanager
+def trace_kernels() -> Iterator[Trace]:
+    """List every kernel that runs inside: which, on what device, by what algorithm, for what shapes.
+
+    >>> import minicnn as mc
+    >>> with mc.trace_kernels() as trace:
+    ...     y = mc.ones((2, 3)) + 1
+    >>> print(trace)
+    add                    cpu                  2x3, scalar -> 2x3
+    """
+    trace = Trace()
+    _traces.append(trace)
+    try:
+        yield trace
+    finally:
+        _traces[:] = [t for t in _traces if t is not trace]
+
+
+def set_conv_algorithm(name: str) -> None:
+    """Force the algorithm of the convolutions: "auto" chooses by shape, "direct", "winograd", or "reference" (slow).
+
+    Where an algorithm can't do a shape the direct one does it; `trace_kernels` shows which ran.
+    """
+    global _conv_algorithm
+    known = ("auto", "direct", "winograd", "reference")
+    if name not in known:
+        raise ValueError(f"set_conv_algorithm: expected one of {', '.join(known)}, got {name!r}")
+    _conv_algorithm = name
+    _plans.clear()

@@ -1,0 +1,137 @@
+"""What minicnn finds on this machine: processor, threads, GPU, data.
+
+Nothing here fails: what is missing is given as a reason.
+"""
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minicnn
+
+from .device import cuda_is_available, get_num_threads
+from .kernels import cpu
+
+# What tells that a data set is there, below the data folder.
+DATA_FILES = {
+    "smiles": "smiles/train_happy.h5",
+    "smiles/large": "smiles/large/train_happy.h5",
+    "mnist": "mnist/train-images-idx3-ubyte.gz",
+    "cifar10": "cifar10",
+}
+
+
+def diagnose() -> dict[str, Any]:
+    """Everything, as plain values for JSON, in sections."""
+    return {
+        "minicnn": {"version": minicnn.__version__, "folder": str(Path(minicnn.__file__).parent)},
+        "python": {"version": platform.python_version(), "platform": platform.platform(), "numpy": np.__version__},
+        "cpu": _cpu(),
+        "gpu": _gpu(),
+        "data": _data(),
+    }
+
+
+def _cpu() -> dict[str, Any]:
+    note = None
+    if "avx512" in cpu.LEVELS and cpu.level != "avx512":
+        note = "AVX-512 is compiled and never chosen by itself: MINICNN_VECTOR=avx512 turns it on"
+    return {
+        "vector_level": cpu.level,
+        "vector_levels": list(cpu.LEVELS),
+        "note": note,
+        "openmp": cpu.host.openmp,
+        "threads": get_num_threads(),
+        "processors": os.cpu_count(),
+    }
+
+
+def _gpu() -> dict[str, Any]:
+    return {
+        "usable": cuda_is_available(),
+        "note": None if cuda_is_available() else "this version of minicnn has kernels for the CPU only",
+        "numba": _package("numba", "numba"),
+        "numba_cuda": _package("numba-cuda", "numba_cuda"),
+        "driver": _driver(),
+    }
+
+
+def _package(package: str, module: str) -> str:
+    """The version of a package, found without importing it."""
+    try:
+        if importlib.util.find_spec(module) is None:
+            return "not installed"
+        return importlib.metadata.version(package)
+    except (ImportError, ValueError) as error:  # half-installed packages
+        return f"can't be used ({error})"
+
+
+def _driver() -> dict[str, Any]:
+    """The CUDA driver and its devices, asked through its C interface; or why there are none."""
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return {"version": None, "devices": [], "reason": f"no CUDA driver: {error}"}
+    try:
+        return _ask_driver(library)
+    except (AttributeError, OSError) as error:
+        return {"version": None, "devices": [], "reason": f"libcuda.so.1 is not a CUDA driver: {error}"}
+
+
+def _ask_driver(library: Any) -> dict[str, Any]:
+    code = library.cuInit(0)
+    if code:
+        return {"version": None, "devices": [], "reason": f"cuInit gives {_error_name(library, code)}"}
+    version, count = ctypes.c_int(), ctypes.c_int()
+    library.cuDriverGetVersion(ctypes.byref(version))
+    library.cuDeviceGetCount(ctypes.byref(count))
+    devices = []
+    for index in range(count.value):
+        name, handle = ctypes.create_string_buffer(256), ctypes.c_int()
+        library.cuDeviceGet(ctypes.byref(handle), index)
+        if library.cuDeviceGetName(name, len(name), handle) == 0:
+            devices.append(name.value.decode(errors="replace"))
+    reason = None if devices else "the driver finds no GPU"
+    return {"version": f"{version.value // 1000}.{version.value % 1000 // 10}", "devices": devices, "reason": reason}
+
+
+def _error_name(library: Any, code: int) -> str:
+    name = ctypes.c_char_p()
+    library.cuGetErrorName(code, ctypes.byref(name))
+    return f"{name.value.decode() if name.value else 'error'} ({code})"
+
+
+def _data() -> dict[str, Any]:
+    folder = os.environ.get("MINICNN_DATA")
+    if not folder:
+        return {"folder": None, "sets": [], "note": "MINICNN_DATA is not set"}
+    path = Path(folder)
+    found = [name for name, file in DATA_FILES.items() if (path / file).exists()]
+    note = None if path.is_dir() else f"MINICNN_DATA: {folder} is not a folder"
+    return {"folder": folder, "sets": found, "note": note}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The same for people, one line for each thing."""
+    mini, python, processor, gpu, data = (found[key] for key in ("minicnn", "python", "cpu", "gpu", "data"))
+    driver = gpu["driver"]
+    told = {
+        "minicnn": f"{mini['version']} in {mini['folder']}",
+        "Python": f"{python['version']}, NumPy {python['numpy']}, on {python['platform']}",
+        "vectors": f"{processor['vector_level']} in use, of {', '.join(processor['vector_levels'])}",
+        "threads": f"{processor['threads']} in use, of {processor['processors']} processors; built "
+                   + ("with OpenMP" if processor["openmp"] else "without OpenMP, so one thread is all there is"),
+        "GPU": "can be used" if gpu["usable"] else f"not used: {gpu['note']}",
+        "numba": f"{gpu['numba']}; numba-cuda: {gpu['numba_cuda']}",
+        "driver": driver["reason"] or f"CUDA {driver['version']}, {', '.join(driver['devices'])}",
+        "data": data["note"] or f"{data['folder']}: {', '.join(data['sets']) or 'no data set found'}",
+    }
+    if processor["note"]:
+        told["note"] = processor["note"]
+    return [f"{name:8} {text}" for name, text in told.items()]

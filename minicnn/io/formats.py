@@ -1,0 +1,26 @@
+"""Which file is read by which format."""
+
+from pathlib import Path
+
+import numpy as np
+
+from .npz import read_npz
+from .safetensors import read_safetensors
+
+READERS = {".safetensors": read_safetensors, ".npz": read_npz}
+
+
+def load_state(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a weight file by name, as the file has them: for a model's `load_state_dict`.
+
+    The suffix decides on the format: .safetensors or .npz. FileNotFoundError if there is no such file, ValueError (one
+    line that names it) if it is broken or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: can't read weights from a {path.suffix or 'suffixless'} file; "
+                         f"expected {' or '.join(READERS)}")
+    return reader(path)

@@ -1,0 +1,65 @@
+"""The safetensors format: a JSON header with names, dtypes, shapes and places, then the bytes of the arrays.
+
+The format holds data alone, and the library checks every length of a header against the file.
+https://github.com/huggingface/safetensors#format
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .atomic import write_bytes
+
+
+def write_safetensors(path: str | Path, state: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write arrays (or tensors) by name, and metadata, text by name.
+
+    The same content gives the same bytes if there is one entry of metadata at most: the library writes several in no
+    certain order.
+    """
+    from safetensors.numpy import save
+
+    # The library reads raw memory, whatever the strides: the arrays have to be contiguous.
+    arrays = {name: np.array(value, order="C") for name, value in state.items()}
+    odd = [name for name, array in arrays.items() if array.dtype.kind not in "biuf"]
+    if odd:
+        raise TypeError(f"{path}: {odd[0]!r} is of dtype {arrays[odd[0]].dtype}, expected numbers")
+    write_bytes(path, save(arrays, metadata=dict(metadata) if metadata else None))
+
+
+def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of a file by name. ValueError, in one line that names the file, if it is broken."""
+    with _Opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a file is not a mapping
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a file, empty if it has none. ValueError as `read_safetensors`."""
+    with _Opened(path) as file:
+        return file.metadata() or {}
+
+
+class _Opened:
+    """`with _Opened(path) as file`: the library's reader, every failure of which becomes a ValueError."""
+
+    def __init__(self, path: str | Path):
+        self.path = path
+
+    def __enter__(self) -> Any:
+        from safetensors import safe_open
+
+        try:
+            self.file = safe_open(str(self.path), framework="numpy")
+        except Exception as error:  # the library's error classes differ between its versions
+            raise self.broken(error) from error
+        return self.file.__enter__()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.file.__exit__(kind, error, trace)
+        if isinstance(error, Exception):
+            raise self.broken(error) from error
+
+    def broken(self, error: Exception) -> ValueError:
+        return ValueError(f"{self.path}: not a readable safetensors file ({' '.join(str(error).split())})")

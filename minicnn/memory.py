@@ -1,0 +1,46 @@
+"""Memory for arrays, reused from step to step.
+
+A training step makes the same arrays over and over. Their memory comes from a pool: when the last array on a block of
+memory is gone - the tensor, and every NumPy or DLPack view of it - the block is kept for the next array of that size.
+Memory that somebody still looks at is never handed out again.
+
+Environment: MINICNN_POOL=0 turns reuse off (each array gets memory of its exact size, for memory checkers).
+"""
+
+import os
+import sys
+
+import numpy as np
+
+from .kernels.cpu import host
+
+Shape = tuple[int, ...]
+
+#: Unused memory kept at most, in bytes.
+LIMIT = 0 if os.environ.get("MINICNN_POOL") == "0" else 4 << 30
+
+_pool = host.Pool(LIMIT)
+
+
+def empty(shape: Shape, dtype: np.dtype) -> np.ndarray:
+    """An array on the CPU with undefined content."""
+    count = dtype.itemsize
+    for size in shape:
+        count *= size
+    if count > sys.maxsize:
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} is larger than the address space")
+    return np.ndarray(shape, dtype, buffer=_pool.take(count))
+
+
+def stats() -> dict[str, int]:
+    """Bytes on the CPU: `in_use` by arrays, `kept` for reuse, and the `peak` of in_use since `reset_peak()`."""
+    return {"in_use": _pool.in_use, "kept": _pool.kept, "peak": _pool.peak}
+
+
+def reset_peak() -> None:
+    _pool.reset_peak()
+
+
+def clear() -> None:
+    """Give the memory that is kept for reuse back to the system."""
+    _pool.clear()

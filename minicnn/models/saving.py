@@ -1,0 +1,87 @@
+"""Models in files: `minicnn.save` and `minicnn.load`.
+
+A file holds the weights and, as text, the name and options to build the model from. Nothing in it is ever executed.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..io import load_state
+from ..io.safetensors import read_metadata, write_safetensors
+from ..nn import Module
+from .registry import create
+
+MODEL_FILE = "model.safetensors"  # its name in the folder of a run
+KEY = "minicnn"  # one entry of metadata, as the library writes several in no certain order
+
+
+def save(model_or_state: Module | Mapping[str, Any], path: str | Path) -> None:
+    """Write a model, or a state dict, to a .safetensors file. An older file is replaced once the new one is complete.
+
+    Of a model that `models.create` made, name and options are saved too, so that `load` can build it again. Of any
+    other model, only the weights.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"save: expected a path that ends in .safetensors, got {path}")
+    if not isinstance(model_or_state, Module):
+        write_safetensors(path, model_or_state)
+        return
+    config = getattr(model_or_state, "config", None)
+    metadata = {} if config is None else {KEY: json.dumps(config, sort_keys=True)}
+    write_safetensors(path, model_or_state.state_dict(), metadata)
+
+
+def load(path: str | Path) -> Module | dict[str, np.ndarray]:
+    """A saved model, with its weights and in eval mode. path: a run's folder, or a file that `save` wrote.
+
+    A file that holds weights alone gives them as a dict of arrays, for a model's `load_state_dict`. FileNotFoundError
+    or ValueError, naming the file, if it is not there or can't be used. Random numbers go on as if nothing had been
+    drawn.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / MODEL_FILE
+        if not file.is_file():
+            raise FileNotFoundError(f"{path} is not the folder of a run: it holds no {MODEL_FILE}")
+    state = load_state(file)
+    text = read_metadata(file).get(KEY) if file.suffix == ".safetensors" else None
+    if text is None:
+        return state
+    name, options = _read_config(file, text)
+    before = random.get_state()
+    try:
+        model = create(name, **options)
+        model.load_state_dict(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{file}: {_shortened(error)}") from error
+    finally:
+        random.set_state(before)
+    model.eval()
+    return model
+
+
+def _read_config(file: Path, text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options in a file's metadata, checked."""
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        config = None
+    if isinstance(config, dict) and set(config) == {"model", "options"}:
+        name, options = config["model"], config["options"]
+        plain = isinstance(options, dict) and all(isinstance(v, str | int | float | None) for v in options.values())
+        if isinstance(name, str) and plain:
+            return name, options
+    raise ValueError(f'{file}: its model configuration is not {{"model": name, "options": {{...}}}} but {text[:80]!r}')
+
+
+def _shortened(error: Exception) -> str:
+    """The error in one line: a state that doesn't fit is listed name by name."""
+    first, *others = str(error.args[0] if error.args else error).splitlines() or [type(error).__name__]
+    more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+    return " ".join([first, *others[:1]]).replace("  ", " ") + more

@@ -1,0 +1,17 @@
+"""Layers, containers and losses; the same as functions in `functional`; starting weights in `init`.
+
+A layer's file marks it with @layer; this file only gathers.
+"""
+
+from . import functional as functional
+from . import init as init
+from .activation import *  # noqa: F403
+from .containers import *  # noqa: F403
+from .conv import *  # noqa: F403
+from .dropout import *  # noqa: F403
+from .linear import *  # noqa: F403
+from .loss import *  # noqa: F403
+from .module import Module as Module
+from .module import Parameter as Parameter
+from .norm import *  # noqa: F403
+from .pool import *  # noqa: F403

@@ -1,0 +1,84 @@
+"""Modules made of modules: Sequential, ModuleList."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+from typing import Any, Self
+
+from ..ops.arguments import is_int
+from .module import Module, layer
+
+
+class Container(Module):
+    """Modules in a row, named "0", "1", ... or as a mapping names them."""
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One module by its place, or a container of several by a slice, under the names they have here."""
+        if isinstance(index, slice):
+            part = type(self).__new__(type(self))
+            Container.__init__(part)
+            part.training = self.training
+            for name, module in list(self._modules.items())[index]:
+                part.add_module(name if isinstance(self, Sequential) else str(len(part)), module)
+            return part
+        return self._modules[self._name(index)]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._name(index), module)
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end, under the first number that is free."""
+        self.add_module(next(name for name in map(str, count(len(self))) if name not in self._modules), module)
+        return self
+
+    def _name(self, index: Any) -> str:
+        if not is_int(index) or not -len(self) <= index < len(self):
+            raise IndexError(f"{type(self).__name__}: index must be an int from {-len(self)} to {len(self) - 1}, got "
+                             f"{index!r}")
+        return list(self._modules)[index]
+
+
+@layer
+class Sequential(Container):
+    """Calls its modules one after the other, each with what the one before it returned.
+
+    Sequential(a, b, c), or Sequential({"name": a, ...}) with names of one's own.
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]):
+        super().__init__()
+        first = modules[0] if modules else None
+        named: Any = first.items() if len(modules) == 1 and isinstance(first, Mapping) else enumerate(modules)
+        for name, module in named:
+            if not isinstance(module, Module):
+                raise TypeError(f"Sequential: module {name} must be a Module, got {type(module).__name__}")
+            self.add_module(str(name), module)
+
+    @property
+    def in_order(self) -> bool:  # type: ignore[override]
+        return type(self).forward is Sequential.forward  # a subclass may do something else
+
+    def forward(self, x: Any) -> Any:
+        for module in self:
+            x = module(x)
+        return x
+
+
+@layer
+class ModuleList(Container):
+    """A list whose modules are registered; calling them is up to the module that holds it."""
+
+    def __init__(self, modules: Iterable[Module] = ()):
+        super().__init__()
+        self.extend(modules)
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add several modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self

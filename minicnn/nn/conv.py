@@ -1,0 +1,101 @@
+"""Convolutions as layers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ops.arguments import pair
+from ..ops.conv import Padding, padding_2d
+from ..tensor import Tensor, zeros
+from . import functional as F
+from . import init
+from .layout import filters_first, filters_last
+from .linear import positive_int
+from .module import Module, Parameter, layer
+
+Size = int | Sequence[int]
+
+
+@layer
+class Conv2d(Module):
+    """2-D convolution. x: (N, H, W, in_channels), y: (N, H_out, W_out, out_channels); arguments as `functional.conv2d`.
+
+    weight: (kH, kW, in_channels / groups, out_channels); bias: (out_channels,). Both start uniform within 1 /
+    sqrt(fan_in) with fan_in = kH * kW * in_channels / groups, as in PyTorch. groups=in_channels is a depthwise
+    convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = 0,
+                 dilation: Size = 1, groups: int = 1, bias: bool = True):
+        super().__init__()
+        name = type(self).__name__
+        self.in_channels = positive_int(self, "in_channels", in_channels)
+        self.out_channels = positive_int(self, "out_channels", out_channels)
+        self.groups = positive_int(self, "groups", groups)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"{name}: in_channels {in_channels} and out_channels {out_channels} must divide into "
+                             f"groups={groups}")
+        self.kernel_size = pair(name, "kernel_size", kernel_size)
+        self.stride = pair(name, "stride", stride)
+        self.dilation = pair(name, "dilation", dilation)
+        padding_2d(name, padding, (1, 1), self.kernel_size, self.stride, self.dilation)  # raises what makes no sense
+        self.padding = padding
+        self.weight = Parameter(zeros(*self.kernel_size, in_channels // groups, out_channels))
+        self.bias = Parameter(zeros(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the starting weights anew."""
+        init.default_(self.weight, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def from_torch(self, name: str, array: np.ndarray) -> np.ndarray:
+        return filters_last(array)
+
+    def to_torch(self, name: str, array: np.ndarray) -> np.ndarray:
+        return filters_first(array)
+
+    def from_keras(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Only Keras' depthwise kernels differ: (kH, kW, C, multiplier) for our (kH, kW, 1, C * multiplier)."""
+        depthwise = name == "weight" and self.groups == self.in_channels and array.ndim == 4
+        if depthwise and array.shape[2:] == self._per_channel():
+            return array.reshape(*array.shape[:2], 1, -1)
+        return array
+
+    def to_keras(self, name: str, array: np.ndarray) -> np.ndarray:
+        if name == "weight" and self.groups == self.in_channels:
+            return array.reshape(*array.shape[:2], *self._per_channel())
+        return array
+
+    def _per_channel(self) -> tuple[int, int]:
+        return self.in_channels, self.out_channels // self.in_channels
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text += f", padding={self.padding!r}" if self.padding != 0 else ""
+        text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
+        text += f", groups={self.groups}" if self.groups != 1 else ""
+        return text if self.bias is not None else text + ", bias=False"
+
+
+@layer
+class SeparableConv2d(Module):
+    """A convolution of each channel by itself (`depthwise`, depth_multiplier filters a channel, without bias), then a
+    1x1 convolution that mixes the channels (`pointwise`). Shapes as for Conv2d. Chollet 2017, "Xception".
+    """
+
+    in_order = True
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = 0,
+                 dilation: Size = 1, bias: bool = True, depth_multiplier: int = 1):
+        super().__init__()
+        self.in_channels = positive_int(self, "in_channels", in_channels)
+        self.out_channels = positive_int(self, "out_channels", out_channels)
+        inner = in_channels * positive_int(self, "depth_multiplier", depth_multiplier)
+        self.depthwise = Conv2d(in_channels, inner, kernel_size, stride, padding, dilation, in_channels, bias=False)
+        self.pointwise = Conv2d(inner, out_channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))

@@ -1,0 +1,36 @@
+"""Dropout as layers (Srivastava et al. 2014)."""
+
+from ..tensor import Tensor
+from . import functional as F
+from .module import Module, layer
+
+
+class DropoutLayer(Module):
+    """p: the probability with which something becomes 0, in training only."""
+
+    in_order = True
+
+    def __init__(self, p: float = 0.5):
+        super().__init__()
+        if not isinstance(p, int | float) or not 0 <= p <= 1:
+            raise ValueError(f"{type(self).__name__}: p must be a probability from 0 to 1, got {p!r}")
+        self.p = p
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@layer
+class Dropout(DropoutLayer):
+    """In training each element is 0 with probability p, else divided by 1 - p."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, self.training)
+
+
+@layer
+class Dropout2d(DropoutLayer):
+    """In training whole channels of a picture (N, H, W, C) are 0 with probability p. Tompson et al. 2015."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout2d(x, self.p, self.training)

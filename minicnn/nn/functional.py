@@ -1,0 +1,15 @@
+"""Every op as a function, `mc.nn.functional` (usually F): the names are PyTorch's, the layout is channels last.
+
+The file only gathers; each function lives beside its gradient in `minicnn/ops/`.
+"""
+
+from ..ops.activation import *  # noqa: F403
+from ..ops.conv import *  # noqa: F403
+from ..ops.dropout import *  # noqa: F403
+from ..ops.elementwise import *  # noqa: F403
+from ..ops.loss import *  # noqa: F403
+from ..ops.matmul import *  # noqa: F403
+from ..ops.norm import *  # noqa: F403
+from ..ops.pool import *  # noqa: F403
+from ..ops.reduce import *  # noqa: F403
+from ..ops.shape import *  # noqa: F403

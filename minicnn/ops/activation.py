@@ -1,0 +1,200 @@
+"""Activations. Each is an elementwise kernel, its gradient another, and the gradient of that written in ops."""
+
+from ..dispatch import dispatch
+from ..tape import Function, op
+from ..tensor import Tensor, method
+from .arguments import need_float
+from .elementwise import exp, mask
+
+
+class Activation(Function):
+    """y = f(x), by the kernel `kernel`; the gradient g f'(x) by the kernel `kernel`_grad (`ActivationGrad`).
+
+    A subclass gives the kernel's name and `curvature`, f'' in ops. It is written in the x or y that the class saves.
+    """
+
+    saves = ("x",)
+    kernel: str
+    params: tuple[str, ...] = ()
+
+    def forward(self, x):
+        return dispatch(self.kernel, x, **self.settings())
+
+    def settings(self):
+        return {p: getattr(self, p) for p in self.params}
+
+    def backward(self, grad):
+        (at,) = self.saved
+        return ActivationGrad.apply(grad, at, of=self)
+
+    def curvature(self, at: Tensor) -> Tensor | None:
+        """f''(x), which times f' or by y is worked out by the subclass; None where it is 0."""
+        return None
+
+
+class ActivationGrad(Function):
+    """g f'(x), where `at` is the x or y that the activation `of` saves."""
+
+    saves = ("g", "at")
+    of: Activation
+
+    def forward(self, g, at):
+        return dispatch(self.of.kernel + "_grad", g, at, **self.of.settings())
+
+    def backward(self, grad):
+        g, at = self.saved
+        dg = ActivationGrad.apply(grad, at, of=self.of) if self.needs[0] else None
+        curvature = self.of.curvature(at) if self.needs[1] else None
+        return dg, None if curvature is None else grad * g * curvature
+
+
+class Relu(Activation):
+    kernel, saves = "relu", ("output",)
+
+
+class Relu6(Activation):
+    kernel = "relu6"
+
+
+class LeakyRelu(Activation):
+    kernel, params = "leaky_relu", ("slope",)
+
+
+class Elu(Activation):
+    kernel, params = "elu", ("alpha",)
+    alpha: float
+
+    def curvature(self, at):
+        return mask(exp(at.minimum(0.0)) * self.alpha, at <= 0)
+
+
+class Sigmoid(Activation):
+    kernel, saves = "sigmoid", ("output",)
+
+    def curvature(self, at):  # by y, since y is saved: d/dy of y (1 - y)
+        return 1 - at * 2
+
+
+class Tanh(Activation):
+    kernel, saves = "tanh", ("output",)
+
+    def curvature(self, at):  # by y: d/dy of 1 - y^2
+        return at * -2
+
+
+class Silu(Activation):
+    kernel = "silu"
+
+    def curvature(self, at):
+        s = sigmoid(at)
+        return s * (1 - s) * (at * (1 - s * 2) + 2)
+
+
+class Gelu(Activation):
+    kernel = "gelu"
+
+    def curvature(self, at):  # phi(x) (2 - x^2)
+        square = at * at
+        return exp(square * -0.5) * (2 - square) * 0.3989422804014327
+
+
+class Softplus(Activation):
+    kernel, params = "softplus", ("beta", "threshold")
+    beta: float
+    threshold: float
+
+    def curvature(self, at):
+        s = sigmoid(at * self.beta)
+        return mask(s * (1 - s) * self.beta, at * self.beta <= self.threshold)
+
+
+class Hardsigmoid(Activation):
+    kernel = "hardsigmoid"
+
+
+class Hardswish(Activation):
+    kernel = "hardswish"
+
+    def curvature(self, at):
+        return mask(at * 0 + 1 / 3, (at > -3) & (at < 3))
+
+
+@op
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0); the derivative at 0 is 0. Nair & Hinton 2010."""
+    need_float("relu", x=x)
+    return Relu.apply(x)
+
+
+@op
+def relu6(x: Tensor) -> Tensor:
+    """min(max(x, 0), 6). Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10"."""
+    need_float("relu6", x=x)
+    return Relu6.apply(x)
+
+
+@op
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where positive, negative_slope * x elsewhere. Maas et al. 2013."""
+    need_float("leaky_relu", x=x)
+    return LeakyRelu.apply(x, slope=float(negative_slope))
+
+
+@op
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where positive, alpha * (e^x - 1) elsewhere. Clevert et al. 2015."""
+    need_float("elu", x=x)
+    return Elu.apply(x, alpha=float(alpha))
+
+
+@op
+def gelu(x: Tensor) -> Tensor:
+    """x * Phi(x), Phi the normal distribution function (exact, by erf). Hendrycks & Gimpel 2016."""
+    need_float("gelu", x=x)
+    return Gelu.apply(x)
+
+
+@op
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x), also called swish. Elfwing et al. 2017; Ramachandran et al. 2017."""
+    need_float("silu", x=x)
+    return Silu.apply(x)
+
+
+@op
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + e^-x)"""
+    need_float("sigmoid", x=x)
+    return Sigmoid.apply(x)
+
+
+@op
+def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    need_float("tanh", x=x)
+    return Tanh.apply(x)
+
+
+@op
+def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta, and x itself where beta * x is above the threshold."""
+    need_float("softplus", x=x)
+    return Softplus.apply(x, beta=float(beta), threshold=float(threshold))
+
+
+@op
+def hardsigmoid(x: Tensor) -> Tensor:
+    """min(max(x + 3, 0), 6) / 6. Howard et al. 2019, "Searching for MobileNetV3"."""
+    need_float("hardsigmoid", x=x)
+    return Hardsigmoid.apply(x)
+
+
+@op
+def hardswish(x: Tensor) -> Tensor:
+    """x * min(max(x + 3, 0), 6) / 6. Howard et al. 2019, "Searching for MobileNetV3"."""
+    need_float("hardswish", x=x)
+    return Hardswish.apply(x)
+
+
+for _function in (relu, sigmoid, tanh):
+    method(_function)

@@ -1,0 +1,85 @@
+"""Checks and conversions of arguments that the ops share. Errors name the op and the argument."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tensor import DTYPES, FLOATS, Tensor
+
+Pair = tuple[int, int]
+
+
+def is_int(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def need_tensor(op: str, **tensors: Any) -> None:
+    """Every argument is a Tensor (or None)."""
+    for name, value in tensors.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"{op}: {name} must be a Tensor, got {type(value).__name__}")
+
+
+def need_float(op: str, **tensors: Any) -> None:
+    """Every argument is a float Tensor (or None), all of one dtype on one device."""
+    need_tensor(op, **tensors)
+    first: tuple[str, Tensor] | None = None
+    for name, value in tensors.items():
+        if value is None:
+            continue
+        if value.dtype not in FLOATS:
+            raise TypeError(f"{op}: {name} must be float32 or float64, got {value.dtype}")
+        if first and value.dtype != first[1].dtype:
+            raise TypeError(f"{op}: {name} is {value.dtype}, but {first[0]} is {first[1].dtype}; convert one with .to(dtype)")
+        if first and value.device != first[1].device:
+            raise ValueError(f"{op}: {name} is on {value.device}, but {first[0]} is on {first[1].device}; move one with .to(device)")
+        first = first or (name, value)
+
+
+def need_rank(op: str, name: str, tensor: Tensor, layout: str) -> None:
+    """The tensor has the dimensions of `layout`, such as "N, H, W, C"."""
+    if tensor.ndim != len(layout.split(",")):
+        raise ValueError(f"{op}: {name} must have shape ({layout}), got {tensor.shape}")
+
+
+def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
+    """An int or a pair of ints, none below `least`, as a pair (rows, columns)."""
+    both = (value, value) if is_int(value) else tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    if len(both) != 2 or not all(is_int(v) and v >= least for v in both):
+        raise ValueError(f"{op}: {name} must be an int or a pair of ints, at least {least}, got {value!r}")
+    return int(both[0]), int(both[1])
+
+
+def axis(op: str, dim: Any, rank: int) -> int:
+    """A dimension counted from either end, as one counted from the front."""
+    if not is_int(dim) or not -max(rank, 1) <= dim < max(rank, 1):
+        raise IndexError(f"{op}: dim must be an int from {-max(rank, 1)} to {max(rank, 1) - 1}, got {dim!r}")
+    return int(dim) % max(rank, 1)
+
+
+def axes(op: str, dim: Any, rank: int) -> tuple[int, ...]:
+    """One dimension, several, or all (None), as a sorted tuple."""
+    if dim is None:
+        return tuple(range(rank))
+    many = tuple(axis(op, d, rank) for d in (dim if isinstance(dim, Sequence) else (dim,)))
+    if len(set(many)) != len(many):
+        raise ValueError(f"{op}: dim names a dimension twice: {dim!r}")
+    return tuple(sorted(many)) if rank else ()
+
+
+def shape_of(op: str, sizes: Sequence[Any]) -> tuple[int, ...]:
+    """Sizes given as f(2, 3) or f((2, 3))."""
+    flat = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], Sequence) else tuple(sizes)
+    if not all(is_int(s) for s in flat):
+        raise TypeError(f"{op}: sizes must be ints, got {flat!r}")
+    return tuple(int(s) for s in flat)
+
+
+def dtype_of(value: Any) -> np.dtype | None:
+    """The dtype that a value names, None if it names none."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        return None
+    return dtype if dtype in DTYPES else None

@@ -1,0 +1,157 @@
+"""2-D convolution (cross-correlation, as everywhere in deep learning), channels last.
+
+The three kernels are closed under differentiation: with y = conv(x, w), the gradient by x is a linear map of (dy, w),
+the gradient by w one of (x, dy), and their gradients are the same three maps again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..dispatch import dispatch
+from ..tape import Function, op
+from ..tensor import Tensor
+from .arguments import Pair, is_int, need_float, need_rank, pair
+
+Padding = int | str | Sequence[Any]
+
+
+class Conv2d(Function):
+    """y = conv(x, w) + bias. padding: (top, bottom, left, right)."""
+
+    saves = ("x", "w")
+    stride: Pair
+    padding: tuple[int, int, int, int]
+    dilation: Pair
+    groups: int
+
+    def forward(self, x, w, bias):
+        self.size, self.kernel = x.shape[1:3], w.shape[:2]
+        return dispatch("conv2d_forward", x, w, bias, **geometry(self))
+
+    def backward(self, grad):
+        x, w = self.saved
+        dx = Conv2dInputGrad.apply(grad, w, size=self.size, **geometry(self)) if self.needs[0] else None
+        dw = Conv2dWeightGrad.apply(x, grad, kernel=self.kernel, **geometry(self)) if self.needs[1] else None
+        return dx, dw, grad.sum(dim=(0, 1, 2)) if self.needs[2] else None
+
+
+class Conv2dInputGrad(Function):
+    """dx of a convolution from dy and w; size: (H, W) of x."""
+
+    saves = ("dy", "w")
+    size: Pair
+
+    def forward(self, dy, w):
+        self.kernel = w.shape[:2]
+        return dispatch("conv2d_input_grad", dy, w, size=self.size, **geometry(self))
+
+    def backward(self, grad):
+        dy, w = self.saved
+        ddy = Conv2d.apply(grad, w, None, **geometry(self)) if self.needs[0] else None
+        dw = Conv2dWeightGrad.apply(grad, dy, kernel=self.kernel, **geometry(self)) if self.needs[1] else None
+        return ddy, dw
+
+
+class Conv2dWeightGrad(Function):
+    """dw of a convolution from x and dy; kernel: (kH, kW) of w."""
+
+    saves = ("x", "dy")
+    kernel: Pair
+
+    def forward(self, x, dy):
+        self.size = x.shape[1:3]
+        return dispatch("conv2d_weight_grad", x, dy, kernel=self.kernel, **geometry(self))
+
+    def backward(self, grad):
+        x, dy = self.saved
+        dx = Conv2dInputGrad.apply(dy, grad, size=self.size, **geometry(self)) if self.needs[0] else None
+        ddy = Conv2d.apply(x, grad, None, **geometry(self)) if self.needs[1] else None
+        return dx, ddy
+
+
+def geometry(conv: Any) -> dict[str, Any]:
+    """How the filter moves: what the three ops share."""
+    return {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation, "groups": conv.groups}
+
+
+@op
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Sequence[int] = 1, padding: Padding = 0,
+           dilation: int | Sequence[int] = 1, groups: int = 1) -> Tensor:
+    """2-D convolution.
+
+    x: (N, H, W, C_in); weight: (kH, kW, C_in / groups, C_out); bias: (C_out,)
+    returns (N, H_out, W_out, C_out) with H_out = floor((H + top + bottom - dilation * (kH - 1) - 1) / stride) + 1
+
+    stride, dilation: pixels, an int or (rows, columns).
+    padding: pixels of zeros: an int, (rows, columns), ((top, bottom), (left, right)), or
+        "valid": none; "same": the output is as large as x, stride 1 only; "tf_same": TensorFlow's, ceil(H / stride) rows out
+        at any stride, the odd pixel at the bottom right; "full": every pixel meets every weight, dilation * (k - 1) a side.
+    groups: channels are split into so many groups that don't mix; C_in of them is a depthwise convolution.
+    Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep learning", draws each.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.conv2d(mc.ones(1, 5, 5, 3), mc.ones(3, 3, 3, 8), padding="same").shape
+    (1, 5, 5, 8)
+    """
+    need_float("conv2d", x=x, weight=weight, bias=bias)
+    need_rank("conv2d", "x", x, "N, H, W, C_in")
+    need_rank("conv2d", "weight", weight, "kH, kW, C_in / groups, C_out")
+    steps = pair("conv2d", "stride", stride)
+    holes = pair("conv2d", "dilation", dilation)
+    check_groups("conv2d", groups, x.shape[-1], weight, bias)
+    edges = padding_2d("conv2d", padding, x.shape[1:3], weight.shape[:2], steps, holes)
+    for name, size, before, after, k, hole in zip("HW", x.shape[1:3], edges[::2], edges[1::2], weight.shape[:2], holes, strict=True):
+        if size + before + after < hole * (k - 1) + 1:
+            raise ValueError(f"conv2d: a kernel of {hole * (k - 1) + 1} (dilation counted) is larger than the padded input "
+                             f"of {size + before + after} along {name}")
+    return Conv2d.apply(x, weight, bias, stride=steps, padding=edges, dilation=holes, groups=groups)
+
+
+def check_groups(name: str, groups: int, channels: int, weight: Tensor, bias: Tensor | None) -> None:
+    """The channels of input, weight and bias fit each other."""
+    *kernel, per_group, filters = weight.shape
+    if not is_int(groups) or groups < 1:
+        raise ValueError(f"{name}: groups must be a positive int, got {groups!r}")
+    if per_group * groups != channels:
+        raise ValueError(f"{name}: x has {channels} channels, but weight of shape {weight.shape} with groups={groups} expects "
+                         f"{per_group * groups}")
+    if filters % groups:
+        raise ValueError(f"{name}: {filters} filters do not divide into {groups} groups")
+    if 0 in kernel:
+        raise ValueError(f"{name}: weight of shape {weight.shape} has an empty kernel")
+    if bias is not None and bias.shape != (filters,):
+        raise ValueError(f"{name}: bias has shape {bias.shape}, expected ({filters},)")
+
+
+def padding_2d(name: str, padding: Padding, size: Sequence[int], kernel: Sequence[int], stride: Pair,
+               dilation: Pair) -> tuple[int, int, int, int]:
+    """Any way to state a padding, as (top, bottom, left, right)."""
+    sides: list[tuple[Any, ...]] = []
+    if isinstance(padding, str):
+        sides = [_named(name, padding, *along) for along in zip(size, kernel, stride, dilation, strict=True)]
+    elif is_int(padding):
+        sides = [(padding, padding)] * 2
+    elif isinstance(padding, Sequence) and len(padding) == 2:
+        sides = [(p, p) if is_int(p) else tuple(p) if isinstance(p, Sequence) else () for p in padding]
+    if len(sides) != 2 or any(len(s) != 2 or not all(is_int(p) and p >= 0 for p in s) for s in sides):
+        raise ValueError(f"{name}: padding must be a non-negative int, a pair of them, ((top, bottom), (left, right)), 'valid', "
+                         f"'same', 'tf_same' or 'full', got {padding!r}")
+    (top, bottom), (left, right) = sides
+    return int(top), int(bottom), int(left), int(right)
+
+
+def _named(name: str, padding: str, size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Zeros before and after along one axis."""
+    reach = dilation * (kernel - 1)
+    if padding == "valid":
+        return 0, 0
+    if padding == "full":
+        return reach, reach
+    if padding == "same":
+        if stride != 1:
+            raise ValueError(f"{name}: padding='same' needs stride 1, got {stride}; 'tf_same' takes any")
+        return reach // 2, reach - reach // 2
+    if padding == "tf_same":
+        needed = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+        return needed // 2, needed - needed // 2
+    raise ValueError(f"{name}: padding must be 'valid', 'same', 'tf_same' or 'full' if a word, got {padding!r}")

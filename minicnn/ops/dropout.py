@@ -1,0 +1,48 @@
+"""Dropout (Srivastava et al. 2014). The mask is not stored: it is made again from its place in the random stream."""
+
+from math import prod
+
+from .. import random
+from ..dispatch import dispatch
+from ..tape import Function, op
+from ..tensor import Tensor
+from .arguments import need_float
+
+
+class Dropout(Function):
+    """x: (N, M, C), one random word for each n and c. A linear map that is its own adjoint."""
+
+    p: float
+    seed: int
+    offset: int
+
+    def forward(self, x):
+        return dispatch("dropout", x, p=self.p, seed=self.seed, offset=self.offset)
+
+    def backward(self, grad):
+        return Dropout.apply(grad, p=self.p, seed=self.seed, offset=self.offset)
+
+
+def _drop(name: str, x: Tensor, p: float, training: bool, folded: tuple[int, int, int]) -> Tensor:
+    need_float(name, x=x)
+    if not isinstance(p, int | float) or not 0 <= p <= 1:
+        raise ValueError(f"{name}: p must be a probability from 0 to 1, got {p!r}")
+    if not training or p == 0 or x.numel() == 0:
+        return x
+    seed, offset = random.draw(folded[0] * folded[2])
+    return Dropout.apply(x.reshape(folded), p=float(p), seed=seed, offset=offset).reshape(x.shape)
+
+
+@op
+def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Each element is 0 with probability p, else divided by 1 - p; x itself when not training."""
+    return _drop("dropout", x, p, training, (1, 1, x.numel()))
+
+
+@op
+def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Whole channels of a picture are 0 with probability p (Tompson et al. 2015). x: (N, H, W, C)."""
+    need_float("dropout2d", x=x)
+    if x.ndim != 4:
+        raise ValueError(f"dropout2d: x must have shape (N, H, W, C), got {x.shape}")
+    return _drop("dropout2d", x, p, training, (x.shape[0], prod(x.shape[1:3]), x.shape[3]))

@@ -1,0 +1,210 @@
+"""Losses. Class scores come last: (N, ..., classes); class indices are int64. reduction: "mean", "sum" or "none"."""
+
+from math import prod
+
+import numpy as np
+
+from ..dispatch import dispatch
+from ..tape import Function, op
+from ..tensor import FLOATS, Tensor
+from .arguments import need_float, need_tensor
+from .elementwise import log, mask, maximum, where
+from .reduce import Pick, log_softmax
+
+
+class BceLogits(Function):
+    """-t log(s(x)) - (1 - t) log(1 - s(x)) with s the sigmoid, in a form that doesn't overflow."""
+
+    saves = ("x", "t")
+
+    def forward(self, x, t):
+        return dispatch("bce_logits", x, t)
+
+    def backward(self, grad):
+        x, t = self.saved
+        dx = BceLogitsGrad.apply(grad, x, t) if self.needs[0] else None
+        return dx, -grad * x if self.needs[1] else None
+
+
+class BceLogitsGrad(Function):
+    """g (s(x) - t)"""
+
+    saves = ("g", "x", "t")
+
+    def forward(self, g, x, t):
+        return dispatch("bce_logits_grad", g, x, t)
+
+    def backward(self, grad):
+        g, x, t = self.saved
+        dg = BceLogitsGrad.apply(grad, x, t) if self.needs[0] else None
+        s = x.sigmoid()
+        return dg, grad * g * s * (1 - s), -grad * g
+
+
+def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return values.mean()
+    if reduction == "sum":
+        return values.sum()
+    if reduction == "none":
+        return values
+    raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
+    need_float(name, input=x, target=target)
+    if x.shape != target.shape:
+        raise ValueError(f"{name}: target has shape {target.shape}, expected that of the input, {x.shape}")
+
+
+@op
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """(input - target)^2"""
+    _same_shape("mse_loss", input, target)
+    distance = input - target
+    return _reduced("mse_loss", distance * distance, reduction)
+
+
+@op
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """|input - target|"""
+    _same_shape("l1_loss", input, target)
+    return _reduced("l1_loss", (input - target).abs(), reduction)
+
+
+@op
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where the distance d is below beta, else d - beta / 2. Girshick 2015, "Fast R-CNN", equation 3."""
+    _same_shape("smooth_l1_loss", input, target)
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
+    d = (input - target).abs()
+    values = d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta)
+    return _reduced("smooth_l1_loss", values, reduction)
+
+
+@op
+def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
+    """-target * log(input) - (1 - target) * log(1 - input) for probabilities; logarithms are not taken below -100.
+
+    From logits, binary_cross_entropy_with_logits is more accurate.
+    """
+    _same_shape("binary_cross_entropy", input, target)
+    if input.numel() and not (float(input.detach().min().item()) >= 0 and float(input.detach().max().item()) <= 1):
+        raise ValueError("binary_cross_entropy: input must be probabilities from 0 to 1")
+    values = -(target * maximum(log(input), -100.0) + (1 - target) * maximum(log(1 - input), -100.0))
+    return _reduced("binary_cross_entropy", values if weight is None else values * weight, reduction)
+
+
+@op
+def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean",
+                                     pos_weight: Tensor | None = None) -> Tensor:
+    """Cross-entropy of labels (or probabilities) `target` against sigmoid(input). weight: of each element; pos_weight: of
+    the positive labels, broadcast."""
+    _same_shape("binary_cross_entropy_with_logits", input, target)
+    values = BceLogits.apply(input, target)
+    if pos_weight is not None:  # log(s(x)) = -bce(x, 1) is the part that belongs to the positive labels
+        values = values + (pos_weight - 1) * target * BceLogits.apply(input, target * 0 + 1)
+    return _reduced("binary_cross_entropy_with_logits", values if weight is None else values * weight, reduction)
+
+
+def _class_rows(name: str, scores: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Scores as (rows, classes) and class indices as (rows,), checked except for their range."""
+    need_float(name, input=scores, weight=weight)
+    need_tensor(name, target=target)
+    if target.dtype != np.int64:
+        raise TypeError(f"{name}: target must be int64 class indices, got {target.dtype}")
+    if scores.ndim < 1 or target.shape != scores.shape[:-1]:
+        raise ValueError(f"{name}: target has shape {target.shape}, expected {scores.shape[:-1]} for input {scores.shape}")
+    if weight is not None and weight.shape != scores.shape[-1:]:
+        raise ValueError(f"{name}: weight has shape {weight.shape}, expected one a class, {scores.shape[-1:]}")
+    return scores.reshape((prod(target.shape), scores.shape[-1])), target.reshape((-1,)) if target.numel() else target.reshape((0,))
+
+
+def _check_classes(name: str, target: np.ndarray, classes: int, ignore_index: int) -> None:
+    bad = target[((target < 0) | (target >= classes)) & (target != ignore_index)]
+    if bad.size:
+        raise IndexError(f"{name}: target {bad[0]} is not a class from 0 to {classes - 1}")
+
+
+def _weighted_pick(name: str, scores: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
+                   smoothing: float = 0.0) -> Tensor:
+    """-weight[t] * scores[t] (smoothed towards the mean over classes), ignored rows left out; the mean is by weight."""
+    rows, classes = _class_rows(name, scores, target, weight)
+    count = rows.shape[1]
+    _check_classes(name, classes.numpy(), count, ignore_index)
+    counted = classes != ignore_index
+    safe = where(counted, classes, 0)
+    values = -mask(_picked(rows, safe), counted)
+    weights = counted.to(rows.dtype)
+    if weight is not None:
+        weights = mask(_picked(weight.reshape((1, count)).expand((rows.shape[0], count)), safe), counted)
+        values = values * weights
+    if smoothing:
+        spread = rows if weight is None else rows * weight
+        values = values * (1 - smoothing) - mask(spread.sum(dim=1), counted) * (smoothing / count)
+    if reduction == "mean":
+        return values.sum() / weights.sum()
+    return _reduced(name, values, reduction).reshape(target.shape if reduction == "none" else ())
+
+
+def _picked(rows: Tensor, index: Tensor) -> Tensor:
+    """rows[i, index[i]]"""
+    n, classes = rows.shape
+    return Pick.apply(rows.reshape((n, classes, 1)), index.reshape((n, 1))).reshape((n,))
+
+
+@op
+def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
+             reduction: str = "mean") -> Tensor:
+    """-input[target] for log-probabilities input (..., classes) and class indices target (...).
+
+    weight: one a class; "mean" divides by the sum of the weights. Rows whose target is ignore_index don't count.
+    """
+    return _weighted_pick("nll_loss", input, target, weight, ignore_index, reduction)
+
+
+@op
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
+                  reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of softmax(input) with the true class or with a distribution over classes.
+
+    input: logits (..., classes). target: class indices (...), int64, or probabilities (..., classes).
+    label_smoothing: that share of each target is spread evenly over the classes (Szegedy et al. 2016, section 7).
+    """
+    name = "cross_entropy"
+    need_tensor(name, input=input, target=target)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}: label_smoothing must be from 0 to 1, got {label_smoothing}")
+    if target.dtype not in FLOATS:
+        _class_rows(name, input, target, weight)
+        return _weighted_pick(name, log_softmax(input), target, weight, ignore_index, reduction, label_smoothing)
+    _same_shape(name, input, target)
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / input.shape[-1]
+    scores = log_softmax(input) * target
+    values = -(scores if weight is None else scores * weight).sum(dim=-1)
+    if reduction == "mean":
+        return values.sum() * (1.0 / max(values.numel(), 1)) if values.numel() else values.mean()
+    return _reduced(name, values, reduction)
+
+
+@op
+def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
+                      reduction: str = "mean") -> Tensor:
+    """The hinge loss of several classes: sum over j != t of max(0, margin - input[t] + input[j])^p / classes.
+
+    input: (N, classes) or (classes,); target: class indices. Weston & Watkins 1999.
+    """
+    name = "multi_margin_loss"
+    if p not in (1, 2):
+        raise ValueError(f"{name}: p must be 1 or 2, got {p!r}")
+    rows, classes = _class_rows(name, input, target, weight)
+    count = rows.shape[1]
+    _check_classes(name, classes.numpy(), count, -1 - count)
+    others = Tensor(np.arange(count)).reshape((1, count)) != classes.reshape((-1, 1))
+    gap = maximum(rows - _picked(rows, classes).reshape((-1, 1)) + margin, 0.0)
+    values = mask(gap if p == 1 else gap * gap, others)
+    if weight is not None:
+        values = values * _picked(weight.reshape((1, count)).expand((rows.shape[0], count)), classes).reshape((-1, 1))
+    return _reduced(name, values.sum(dim=1) * (1.0 / count), reduction).reshape(target.shape if reduction == "none" else ())

@@ -1,0 +1,288 @@
+"""Reductions: sum, mean, max, min, variance, logsumexp, and the softmax family."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..dispatch import dispatch
+from ..tape import Function, op
+from ..tensor import FLOATS, Tensor, method
+from .arguments import axes, axis, need_float, need_tensor
+from .elementwise import log, mask
+
+Dims = int | Sequence[int] | None
+
+
+def _folded(shape: tuple[int, ...], first: int, last: int) -> tuple[int, int, int]:
+    """A shape as (outer, reduced, inner) around the dimensions first..last."""
+    return prod(shape[:first]), prod(shape[first:last + 1]), prod(shape[last + 1:])
+
+
+def _runs(dims: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Sorted dimensions as runs of neighbours (first, last), the last run first."""
+    runs: list[tuple[int, int]] = []
+    for d in dims:
+        if runs and runs[-1][1] == d - 1:
+            runs[-1] = (runs[-1][0], d)
+        else:
+            runs.append((d, d))
+    return runs[::-1]
+
+
+def _kept(shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
+    return tuple(1 if i in dims else s for i, s in enumerate(shape) if keepdim or i not in dims)
+
+
+class Sum(Function):
+    """Over any dimensions, one kernel run for each group of neighbours."""
+
+    dims: tuple[int, ...]
+    keepdim: bool
+
+    def forward(self, x):
+        self.shape = x.shape
+        for first, last in _runs(self.dims):
+            y = dispatch("reduce_sum", x.reshape(_folded(x.shape, first, last)))
+            x = y.reshape(x.shape[:first] + (1,) * (last + 1 - first) + x.shape[last + 1:])
+        return x.reshape(_kept(self.shape, self.dims, self.keepdim))
+
+    def backward(self, grad):
+        return grad.reshape(_kept(self.shape, self.dims, True)).expand(self.shape)
+
+
+class Extreme(Function):
+    """The largest or smallest along one dimension, and its first place."""
+
+    kernel: str
+    dim: int
+
+    def forward(self, x):
+        self.shape = x.shape
+        y, index = dispatch(self.kernel, x.reshape(_folded(x.shape, self.dim, self.dim)))
+        rest = self.shape[:self.dim] + self.shape[self.dim + 1:]
+        self.index = Tensor(index)
+        return y.reshape(rest), index.reshape(rest)
+
+    def backward(self, grad, _):
+        outer, length, inner = _folded(self.shape, self.dim, self.dim)
+        return PickGrad.apply(grad.reshape((outer, inner)), self.index, length=length).reshape(self.shape)
+
+
+class Max(Extreme):
+    kernel = "reduce_max"
+
+
+class Min(Extreme):
+    kernel = "reduce_min"
+
+
+class Pick(Function):
+    """y[o, i] = x[o, index[o, i], i]: one element along the middle dimension."""
+
+    saves = ("index",)
+
+    def forward(self, x, index):
+        self.length = x.shape[1]
+        return dispatch("pick", x, index)
+
+    def backward(self, grad):
+        (index,) = self.saved
+        return PickGrad.apply(grad, index, length=self.length), None
+
+
+class PickGrad(Function):
+    """The adjoint of Pick: zeros with g at the picked places."""
+
+    saves = ("index",)
+    length: int
+
+    def forward(self, g, index):
+        return dispatch("pick_grad", g, index, length=self.length)
+
+    def backward(self, grad):
+        (index,) = self.saved
+        return Pick.apply(grad, index), None
+
+
+class Softmax(Function):
+    saves = ("output",)
+
+    def forward(self, x):
+        return dispatch("softmax", x)
+
+    def backward(self, grad):
+        (y,) = self.saved
+        return SoftmaxGrad.apply(grad, y)
+
+
+class SoftmaxGrad(Function):
+    """dx = y (g - sum(g y)). Its own gradient follows from the same formula, in ops."""
+
+    saves = ("g", "y")
+
+    def forward(self, g, y):
+        return dispatch("softmax_grad", g, y)
+
+    def backward(self, grad):
+        g, y = self.saved
+        inner = (g * y).sum(dim=1, keepdim=True)
+        outer = (grad * y).sum(dim=1, keepdim=True)
+        return y * (grad - outer), grad * (g - inner) - g * outer
+
+
+class LogSoftmax(Function):
+    saves = ("output",)
+
+    def forward(self, x):
+        return dispatch("log_softmax", x)
+
+    def backward(self, grad):
+        (y,) = self.saved
+        return LogSoftmaxGrad.apply(grad, y)
+
+
+class LogSoftmaxGrad(Function):
+    """dx = g - exp(y) sum(g)."""
+
+    saves = ("g", "y")
+
+    def forward(self, g, y):
+        return dispatch("log_softmax_grad", g, y)
+
+    def backward(self, grad):
+        g, y = self.saved
+        p = y.exp()
+        weighted = grad * p
+        total = g.sum(dim=1, keepdim=True)
+        return grad - weighted.sum(dim=1, keepdim=True), -(weighted * total)
+
+
+# ------------------------------------------------------------------------------------------------- public functions
+
+@op
+def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The sum over dimensions `dim` (None: all). bool and narrow integers are counted in int64."""
+    need_tensor("sum", x=x)
+    x = x if x.dtype in FLOATS else x.to("int64")
+    return Sum.apply(x, dims=axes("sum", dim, x.ndim), keepdim=keepdim)
+
+
+@op
+def mean(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The mean over dimensions `dim` (None: all); NaN if there is nothing to average."""
+    need_float("mean", x=x)
+    dims = axes("mean", dim, x.ndim)
+    count = prod(x.shape[d] for d in dims)
+    return Sum.apply(x, dims=dims, keepdim=keepdim) * (1.0 / count if count else float("nan"))
+
+
+@op
+def var(x: Tensor, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> Tensor:
+    """The variance over `dim`: squared distances from the mean, over their number less `correction`."""
+    need_float("var", x=x)
+    dims = axes("var", dim, x.ndim)
+    count = prod(x.shape[d] for d in dims) - correction
+    centred = x - mean(x, dims, keepdim=True)
+    return Sum.apply(centred * centred, dims=dims, keepdim=keepdim) * (1.0 / count if count > 0 else float("nan"))
+
+
+def _extreme(name: str, function: type[Extreme], x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
+    need_float(name, x=x)
+    dims = axes(name, dim, x.ndim)
+    if prod(x.shape[d] for d in dims) == 0:
+        raise ValueError(f"{name}: nothing to choose from in shape {x.shape}")
+    y = x
+    for first, last in _runs(dims):
+        flat = y.reshape(y.shape[:first] + (-1,) + y.shape[last + 1:])
+        y = function.apply(flat, dim=first)[0].reshape(y.shape[:first] + (1,) * (last + 1 - first) + y.shape[last + 1:])
+    return y.reshape(_kept(x.shape, dims, keepdim))
+
+
+@op
+def max(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The largest element over `dim` (None: all). The first of equals takes the gradient; NaN wins.
+    (`argmax` gives the place.)"""
+    return _extreme("max", Max, x, dim, keepdim)
+
+
+@op
+def min(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """The smallest element over `dim` (None: all). The first of equals takes the gradient; NaN wins."""
+    return _extreme("min", Min, x, dim, keepdim)
+
+
+def _place(name: str, function: type[Extreme], x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    need_tensor(name, x=x)
+    x = x.detach() if x.dtype in FLOATS else x.detach().to("float64")
+    if dim is None:
+        place = function.apply(x.reshape((-1,)), dim=0)[1]
+        return place.reshape((1,) * x.ndim) if keepdim else place
+    d = axis(name, dim, x.ndim)
+    place = function.apply(x if x.ndim else x.reshape((1,)), dim=d)[1]
+    return place.reshape(_kept(x.shape, (d,), keepdim))
+
+
+@op
+def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The place (int64) of the first largest element along `dim`, or in the flattened tensor."""
+    return _place("argmax", Max, x, dim, keepdim)
+
+
+@op
+def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The place (int64) of the first smallest element along `dim`, or in the flattened tensor."""
+    return _place("argmin", Min, x, dim, keepdim)
+
+
+@op
+def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) over `dim`, without overflow."""
+    need_float("logsumexp", x=x)
+    dims = axes("logsumexp", dim, x.ndim)
+    top = max(x.detach(), dims, keepdim=True)
+    top = mask(top, top.abs() < np.inf)  # an infinite largest: exp(x - 0) gives the right 0 or infinity
+    y = log(sum((x - top).exp(), dims, keepdim=True)) + top
+    return y.reshape(_kept(x.shape, dims, keepdim))
+
+
+def _along(name: str, function: type[Function], x: Tensor, dim: int) -> Tensor:
+    need_float(name, x=x)
+    d = axis(name, dim, x.ndim)
+    return function.apply(x.reshape(_folded(x.shape or (1,), d, d))).reshape(x.shape)
+
+
+@op
+def softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`, by default the channels."""
+    return _along("softmax", Softmax, x, dim)
+
+
+@op
+def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """log(softmax(x)) along `dim`, without overflow."""
+    return _along("log_softmax", LogSoftmax, x, dim)
+
+
+def _exceeds_zero(x: Tensor, dim: Any, keepdim: bool, negate: bool) -> Tensor:
+    counts = sum((x == 0) if negate else (x != 0), dim, keepdim)
+    return counts == 0 if negate else counts > 0
+
+
+def any_(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether any element over `dim` is not 0."""
+    return _exceeds_zero(x, dim, keepdim, negate=False)
+
+
+def all_(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Whether no element over `dim` is 0."""
+    return _exceeds_zero(x, dim, keepdim, negate=True)
+
+
+for _function in (sum, mean, var, max, min, argmax, argmin, logsumexp, softmax, log_softmax):
+    method(_function)
+method(max, "amax")
+method(min, "amin")
+method(any_, "any")
+method(all_, "all")

@@ -1,0 +1,436 @@
+"""Ops that move elements without changing them: reshape, transpose, slices, indexing, concat, pad.
+
+Every tensor is contiguous. A reshape costs nothing; everything else is one strided walk (`strided_get`) through the
+array, and its gradient the same walk writing instead of reading.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .. import memory
+from ..dispatch import dispatch
+from ..tape import Function, op
+from ..tensor import Tensor, method, tensor
+from .arguments import axes, axis, is_int, need_tensor, shape_of
+from .elementwise import sum_to
+
+
+def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Elements from one index to the next along each dimension of a contiguous array."""
+    steps, step = [], 1
+    for size in reversed(shape):
+        steps.append(step)
+        step *= size
+    return tuple(reversed(steps))
+
+
+def walk(x: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    """The raw array of `shape` read from x along strides."""
+    return dispatch("strided_get", x.reshape(-1), shape=shape, strides=strides, offset=offset).reshape(shape)
+
+
+def write(y: Any, x: Any, strides: tuple[int, ...], offset: int) -> None:
+    """Write x into the raw array y along strides."""
+    dispatch("strided_set", y.reshape(-1), x.reshape(-1), shape=x.shape, strides=strides, offset=offset)
+
+
+class Reshape(Function):
+    """The same elements in another shape: no kernel, the same memory."""
+
+    shape: tuple[int, ...]
+
+    @classmethod
+    def apply(cls, x, **params):  # type: ignore[override]
+        y = super().apply(x, **params)
+        y._version = x._version  # an in-place change of one is a change of the other
+        return y
+
+    def forward(self, x):
+        self.before = x.shape
+        return x.reshape(self.shape)
+
+    def backward(self, grad):
+        return grad.reshape(self.before)
+
+
+class StridedGet(Function):
+    """y = x read at offset + sum(index * strides). No place may be read twice (Expand is for that)."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+    def forward(self, x):
+        self.before = x.shape
+        return walk(x, self.shape, self.strides, self.offset)
+
+    def backward(self, grad):
+        return StridedPut.apply(grad, size=self.before, value=0.0, strides=self.strides, offset=self.offset)
+
+
+class StridedPut(Function):
+    """The adjoint: an array of `size` full of `value`, with x written along the walk."""
+
+    size: tuple[int, ...]
+    value: float
+    strides: tuple[int, ...]
+    offset: int
+
+    def forward(self, x):
+        self.shape = x.shape
+        y = memory.empty(self.size, x.dtype)
+        dispatch("fill", y, value=self.value)
+        write(y, x, self.strides, self.offset)
+        return y
+
+    def backward(self, grad):
+        return StridedGet.apply(grad, shape=self.shape, strides=self.strides, offset=self.offset)
+
+
+class Expand(Function):
+    """Broadcast to a larger shape: dimensions of size 1 are read with a stride of 0."""
+
+    shape: tuple[int, ...]
+
+    def forward(self, x):
+        self.before = x.shape
+        padded = (1,) * (len(self.shape) - x.ndim) + x.shape
+        steps = tuple(0 if s == 1 else step for s, step in zip(padded, strides_of(padded), strict=True))
+        return walk(x, self.shape, steps, 0)
+
+    def backward(self, grad):
+        return sum_to(grad, self.before)
+
+
+class Concat(Function):
+    """Arrays side by side along one dimension."""
+
+    dim: int
+
+    def forward(self, *arrays):
+        first = arrays[0]
+        self.lengths = [a.shape[self.dim] for a in arrays]
+        shape = (*first.shape[:self.dim], sum(self.lengths), *first.shape[self.dim + 1:])
+        y, steps, start = memory.empty(shape, first.dtype), strides_of(shape), 0
+        for a in arrays:
+            write(y, a, steps, start * steps[self.dim])
+            start += a.shape[self.dim]
+        return y
+
+    def backward(self, grad):
+        return tuple(split(grad, self.lengths, self.dim))
+
+
+class Take(Function):
+    """x[:, index]: slices along the middle of three dimensions, in any order, with repeats."""
+
+    saves = ("index",)
+
+    def forward(self, x, index):
+        self.length = x.shape[1]
+        return dispatch("take", x, index)
+
+    def backward(self, grad):
+        (index,) = self.saved
+        return TakeGrad.apply(grad, index, length=self.length), None
+
+
+class TakeGrad(Function):
+    """The adjoint of Take: slices that were taken twice are added."""
+
+    saves = ("index",)
+    length: int
+
+    def forward(self, g, index):
+        return dispatch("take_grad", g, index, length=self.length)
+
+    def backward(self, grad):
+        (index,) = self.saved
+        return Take.apply(grad, index), None
+
+
+# ----------------------------------------------------------------------------------------------------------- shapes
+
+@op
+def reshape(x: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape; one size may be -1 and is worked out. Shares memory with x."""
+    need_tensor("reshape", x=x)
+    sizes = shape_of("reshape", shape)
+    known = prod(s for s in sizes if s != -1)
+    fits = sizes.count(-1) <= 1 and min(sizes, default=0) >= -1
+    if fits and -1 in sizes:
+        fits = known != 0 and x.numel() % known == 0
+        sizes = tuple(x.numel() // known if s == -1 and fits else s for s in sizes)
+    if not fits or prod(sizes) != x.numel():
+        raise ValueError(f"reshape: {x.shape} has {x.numel()} elements and does not fit {shape_of('reshape', shape)}")
+    return Reshape.apply(x, shape=sizes)
+
+
+@op
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The dimensions start_dim to end_dim as one."""
+    need_tensor("flatten", x=x)
+    first, last = axis("flatten", start_dim, x.ndim), axis("flatten", end_dim, x.ndim)
+    if first > last:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    shape = x.shape or (1,)
+    return Reshape.apply(x, shape=(*shape[:first], prod(shape[first:last + 1]), *shape[last + 1:]))
+
+
+@op
+def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Without the dimensions of size 1 (all of them, or those named)."""
+    need_tensor("squeeze", x=x)
+    named = axes("squeeze", dim, x.ndim)
+    return Reshape.apply(x, shape=tuple(s for i, s in enumerate(x.shape) if not (i in named and s == 1)))
+
+
+@op
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    """With a new dimension of size 1 before `dim`."""
+    need_tensor("unsqueeze", x=x)
+    d = axis("unsqueeze", dim, x.ndim + 1)
+    return Reshape.apply(x, shape=(*x.shape[:d], 1, *x.shape[d:]))
+
+
+@op
+def permute(x: Tensor, *dims: Any) -> Tensor:
+    """The dimensions in another order."""
+    need_tensor("permute", x=x)
+    order = tuple(axis("permute", d, x.ndim) for d in shape_of("permute", dims))
+    if sorted(order) != list(range(x.ndim)):
+        raise ValueError(f"permute: dims must name each of {x.ndim} dimensions once, got {dims!r}")
+    if order == tuple(range(x.ndim)):
+        return x
+    steps = strides_of(x.shape)
+    return StridedGet.apply(x, shape=tuple(x.shape[d] for d in order), strides=tuple(steps[d] for d in order), offset=0)
+
+
+@op
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions swapped."""
+    need_tensor("transpose", x=x)
+    order = list(range(x.ndim))
+    a, b = axis("transpose", dim0, x.ndim), axis("transpose", dim1, x.ndim)
+    order[a], order[b] = order[b], order[a]
+    return permute(x, order)
+
+
+@op
+def expand(x: Tensor, *shape: Any) -> Tensor:
+    """Broadcast to `shape`; -1 keeps a size."""
+    need_tensor("expand", x=x)
+    sizes = shape_of("expand", shape)
+    padded = (1,) * (len(sizes) - x.ndim) + x.shape
+    full = tuple(p if s == -1 else s for s, p in zip(sizes, padded, strict=False))
+    if len(sizes) < x.ndim or any(p not in (1, s) for p, s in zip(padded, full, strict=True)):
+        raise ValueError(f"expand: {x.shape} does not broadcast to {sizes}")
+    return x if full == x.shape else Expand.apply(x, shape=full)
+
+
+@op
+def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
+    """Reversed along `dims`."""
+    need_tensor("flip", x=x)
+    turned = axes("flip", dims, x.ndim)
+    steps = strides_of(x.shape)
+    offset = sum((x.shape[d] - 1) * steps[d] for d in turned) if x.numel() else 0
+    return StridedGet.apply(x, shape=x.shape, offset=offset,
+                            strides=tuple(-s if i in turned else s for i, s in enumerate(steps)))
+
+
+# ---------------------------------------------------------------------------------------------------- putting together
+
+@op
+def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors side by side along `dim`; all other sizes must agree."""
+    tensors = list(tensors)
+    if not tensors:
+        raise ValueError("concat: no tensors came")
+    need_tensor("concat", **{f"tensors[{i}]": t for i, t in enumerate(tensors)})
+    first = tensors[0]
+    d = axis("concat", dim, first.ndim)
+    for i, t in enumerate(tensors):
+        if t.ndim == 0 or t.shape[:d] + t.shape[d + 1:] != first.shape[:d] + first.shape[d + 1:]:
+            raise ValueError(f"concat: tensors[{i}] has shape {t.shape}, which does not fit {first.shape} along dim {d}")
+        if (t.dtype, t.device) != (first.dtype, first.device):
+            raise TypeError(f"concat: tensors[{i}] is {t.dtype} on {t.device}, but tensors[0] is {first.dtype} on {first.device}")
+    return Concat.apply(*tensors, dim=d)
+
+
+@op
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new dimension."""
+    tensors = list(tensors)
+    if not tensors:
+        raise ValueError("stack: no tensors came")
+    need_tensor("stack", **{f"tensors[{i}]": t for i, t in enumerate(tensors)})
+    for i, t in enumerate(tensors):
+        if t.shape != tensors[0].shape:
+            raise ValueError(f"stack: tensors[{i}] has shape {t.shape}, tensors[0] {tensors[0].shape}")
+    return concat([unsqueeze(t, dim) for t in tensors], axis("stack", dim, tensors[0].ndim + 1))
+
+
+@op
+def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces along `dim`: of one size (the last may be smaller), or of the sizes given."""
+    need_tensor("split", x=x)
+    d = axis("split", dim, x.ndim)
+    length = x.shape[d]
+    if isinstance(split_size, int):
+        if split_size < 1:
+            raise ValueError(f"split: split_size must be positive, got {split_size}")
+        sizes = [min(split_size, length - start) for start in range(0, max(length, 1), split_size)]
+    else:
+        sizes = list(split_size)
+        if sum(sizes) != length:
+            raise ValueError(f"split: sizes {sizes} do not add up to {length}, the size of dim {d}")
+    pieces, start = [], 0
+    for size in sizes:
+        pieces.append(x[(slice(None),) * d + (slice(start, start + size),)])
+        start += size
+    return tuple(pieces)
+
+
+@op
+def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    """Constant values around the spatial dimensions; the channels are never padded.
+
+    x: (N, ..., C). pad: pairs (before, after) from the innermost spatial axis outwards: (left, right, top, bottom) for
+    pictures. Negative amounts crop.
+    """
+    need_tensor("pad", x=x)
+    if mode != "constant":
+        raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
+    amounts = shape_of("pad", pad)
+    if len(amounts) % 2 or len(amounts) // 2 > max(x.ndim - 2, 0):
+        raise ValueError(f"pad: expected pairs for at most {max(x.ndim - 2, 0)} spatial axes of {x.shape}, got {amounts}")
+    before, after = [0] * x.ndim, [0] * x.ndim
+    for i in range(len(amounts) // 2):
+        before[-2 - i], after[-2 - i] = amounts[2 * i], amounts[2 * i + 1]
+    keep = tuple(slice(max(-b, 0), s - max(-a, 0)) for b, a, s in zip(before, after, x.shape, strict=True))
+    if any(k.stop < k.start for k in keep):
+        raise ValueError(f"pad: {amounts} crops more than there is of {x.shape}")
+    inner = x[keep] if any(a < 0 for a in amounts) else x
+    grow = [(max(b, 0), max(a, 0)) for b, a in zip(before, after, strict=True)]
+    size = tuple(s + b + a for s, (b, a) in zip(inner.shape, grow, strict=True))
+    steps = strides_of(size)
+    offset = sum(b * step for (b, _), step in zip(grow, steps, strict=True)) if inner.numel() else 0
+    return StridedPut.apply(inner, size=size, value=float(value), strides=steps, offset=offset)
+
+
+# ---------------------------------------------------------------------------------------------------------- indexing
+
+def _get(x: Tensor, index: Any) -> Tensor:
+    """x[index]: ints, slices, None, ..., integer arrays and bool masks, as in NumPy."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    parts = [_plain_part(p) for p in parts]
+    masks = [p for p in parts if isinstance(p, np.ndarray)]
+    used = sum(p.ndim if isinstance(p, np.ndarray) and p.dtype == np.bool_ else 1
+               for p in parts if p is not None and p is not Ellipsis)
+    dots = [i for i, p in enumerate(parts) if p is Ellipsis]
+    if len(dots) > 1:
+        raise IndexError("an index can have only one ellipsis")
+    if used > x.ndim:
+        raise IndexError(f"too many indices: {used} for a tensor of shape {x.shape}")
+    place = dots[0] if dots else len(parts)
+    parts[place:place + 1] = [slice(None)] * (x.ndim - used)
+    return _with_arrays(x, parts) if masks else _basic(x, parts)
+
+
+def _plain_part(part: Any) -> Any:
+    """One part of an index as an int, slice, None, Ellipsis, or an array of int64 or bool."""
+    if part is None or part is Ellipsis or isinstance(part, slice):
+        return part
+    if is_int(part):
+        return int(part)
+    array = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
+    if array.size == 0 and not isinstance(part, Tensor | np.ndarray):
+        array = array.astype(np.int64)
+    if array.dtype == np.bool_:
+        return array
+    if array.dtype.kind not in "iu":
+        raise IndexError(f"an index must be ints, slices, None, ... or integer or bool arrays, got {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _basic(x: Tensor, parts: list[Any]) -> Tensor:
+    """Ints, slices and None: one strided walk."""
+    steps = strides_of(x.shape)
+    shape, strides, offset, d = [], [], 0, 0
+    for part in parts:
+        if part is None:
+            shape.append(1)
+            strides.append(0)
+            continue
+        size, step = x.shape[d], steps[d]
+        if isinstance(part, slice):
+            start, stop, stride = part.indices(size)
+            length = len(range(start, stop, stride))
+            shape.append(length)
+            strides.append(step * stride)
+            offset += start * step if length else 0
+        else:
+            if not -size <= part < size:
+                raise IndexError(f"index {part} is out of range for dim {d} of size {size}")
+            offset += part % size * step
+        d += 1
+    if prod(shape) == x.numel() and tuple(s for s in shape if s != 1) == tuple(s for s in x.shape if s != 1) and \
+            all(not isinstance(p, slice) or p.step is None or p.step > 0 for p in parts):
+        return Reshape.apply(x, shape=tuple(shape))  # everything, in order
+    return StridedGet.apply(x, shape=tuple(shape), strides=tuple(strides), offset=offset if prod(shape) else 0)
+
+
+def _with_arrays(x: Tensor, parts: list[Any]) -> Tensor:
+    """Integer arrays and masks. Their dimensions are brought together and folded into one, along which `take` picks."""
+    split_masks: list[Any] = []
+    for part in parts:  # a mask stands for the places where it is true
+        if isinstance(part, np.ndarray) and part.dtype == np.bool_:
+            split_masks += list(np.nonzero(part))
+            _check_mask(x, part, split_masks)
+        else:
+            split_masks.append(part)
+    parts = split_masks
+    # An int between or beside arrays is an array of one element, as in NumPy.
+    joined = [i for i, p in enumerate(parts) if isinstance(p, np.ndarray | int)]
+    together = joined == list(range(joined[0], joined[0] + len(joined)))
+    ints = {i: parts[i] for i in joined}
+    plain = _basic(x, [slice(None) if i in ints else p for i, p in enumerate(parts)])
+    order = joined + [i for i in range(plain.ndim) if i not in ints]
+    front = permute(plain, order)
+    sizes = front.shape[:len(joined)]
+    index = _flat_index([ints[i] for i in joined], sizes)
+    rest = front.shape[len(joined):]
+    taken = Take.apply(front.reshape((1, prod(sizes), prod(rest))), tensor(index.reshape(-1)))
+    result = taken.reshape((*index.shape, *rest))
+    if together and joined[0] > 0:  # the arrays' dimensions go where the first array stood
+        n, before = index.ndim, joined[0]
+        result = permute(result, [*range(n, n + before), *range(n), *range(n + before, result.ndim)])
+    return result
+
+
+def _check_mask(x: Tensor, mask: np.ndarray, parts: list[Any]) -> None:
+    first = sum(1 for p in parts if p is not None) - mask.ndim
+    if x.shape[first:first + mask.ndim] != mask.shape:
+        raise IndexError(f"a mask of shape {mask.shape} does not fit {x.shape} at dim {first}")
+
+
+def _flat_index(indices: list[Any], sizes: tuple[int, ...]) -> np.ndarray:
+    flat: Any = np.zeros((), np.int64)
+    for dim, (index, size) in enumerate(zip(indices, sizes, strict=True)):
+        index = np.asarray(index)
+        if index.size and not (-size <= index.min() and index.max() < size):
+            raise IndexError(f"index {index.min() if index.min() < -size else index.max()} is out of range for size {size} "
+                             f"(indexed dimension {dim})")
+        flat = flat * size + np.where(index < 0, index + size, index)
+    return np.asarray(flat, np.int64)
+
+
+for _function in (reshape, flatten, squeeze, unsqueeze, permute, transpose, expand, flip, split):
+    method(_function)
+method(reshape, "view")
+method(_get, "__getitem__")
+Tensor.T = property(lambda x: permute(x, *range(x.ndim)[::-1]))  # type: ignore[attr-defined]

@@ -1,0 +1,56 @@
+"""Limits on gradients, between backward and the optimizer's step. PyTorch has both in `nn.utils`."""
+
+from collections.abc import Iterable
+from math import inf, isfinite
+
+import numpy as np
+
+from ..tape import no_grad
+from ..tensor import Tensor, tensor
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [p.grad.detach() for p in listed if p.grad is not None]
+
+
+def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0,
+                    error_if_nonfinite: bool = False) -> Tensor:
+    """Scale all gradients by one factor, in place, so that their norm together is at most `max_norm`.
+
+    norm_type: which norm of all their elements, inf for the largest. Returns the norm before (0 without gradients).
+    error_if_nonfinite: raise RuntimeError, before anything changes, if that is infinite or NaN.
+    Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm 1. PyTorch's
+    `nn.utils.clip_grad_norm_`, its 1e-6 in the divisor included.
+    """
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
+    if not norm_type > 0:
+        raise ValueError(f"clip_grad_norm_: norm_type must be positive, got {norm_type}")
+    gradients = _gradients(parameters)
+    with no_grad():
+        norm = _norm(gradients, norm_type)
+        if error_if_nonfinite and not isfinite(norm):
+            raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}")
+        factor = max_norm / (norm + 1e-6)
+        if not factor >= 1:  # NaN goes on, and is seen
+            for grad in gradients:
+                grad.copy_(grad * factor)
+    return tensor(norm, dtype=gradients[0].dtype if gradients else np.float32)
+
+
+def _norm(gradients: list[Tensor], norm_type: float) -> float:
+    """The norm of all elements together."""
+    sizes = [grad.abs() for grad in gradients if grad.numel()]
+    if norm_type == inf:
+        return float(np.max([size.max().item() for size in sizes])) if sizes else 0.0  # np.max: NaN comes through
+    return sum((size if norm_type == 1 else size**norm_type).sum().item() for size in sizes) ** (1 / norm_type)
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Limit every element of the gradients to [-clip_value, clip_value], in place."""
+    if not clip_value >= 0:
+        raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
+    with no_grad():
+        for grad in _gradients(parameters):
+            grad.copy_(grad.clip(-clip_value, clip_value))

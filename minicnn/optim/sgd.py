@@ -1,0 +1,36 @@
+"""Stochastic gradient descent."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..dispatch import dispatch
+from ..tensor import Tensor
+from .optimizer import Group, Optimizer, State, not_negative
+
+
+class SGD(Optimizer):
+    """p -= lr * v, with v the gradient, or with momentum a running sum: v = momentum * v + (1 - dampening) * g.
+
+    weight_decay adds weight_decay * p to the gradient. nesterov looks ahead: p -= lr * (g + momentum * v).
+    Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", in PyTorch's form,
+    where lr stands outside the sum. The first v is g itself.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0, dampening: float = 0,
+                 weight_decay: float = 0, nesterov: bool = False):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+                                  "nesterov": nesterov})
+
+    def check(self, group: Group) -> None:
+        not_negative("SGD", group, "lr", "momentum", "dampening", "weight_decay")
+        if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
+            raise ValueError("SGD: nesterov needs a momentum above 0 and a dampening of 0")
+
+    def slots(self, group: Group) -> dict[str, float]:
+        return {"momentum_buffer": 0.0} if group["momentum"] else {}
+
+    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+        velocity = state["momentum_buffer"].array if group["momentum"] else None
+        dispatch("sgd_step", param.array, grad.array, velocity, lr=group["lr"], momentum=group["momentum"],
+                 dampening=group["dampening"], weight_decay=group["weight_decay"], nesterov=bool(group["nesterov"]),
+                 first=state["step"] == 0)

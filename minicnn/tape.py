@@ -1,0 +1,458 @@
+"""The tape: what was computed, so that it can be differentiated.
+
+Each op is a Function. `apply` runs its forward on raw arrays and, where a gradient may be wanted, keeps the Function
+object as the tape entry of its outputs. `backward` walks the entries from the last to the first and asks each for the
+gradients of its inputs. An entry's backward is written with ops on Tensors: with create_graph=True it is recorded in
+turn, and can be differentiated again.
+
+Nobody owns the tape. A tensor holds the entry that made it, an entry holds the tensors it came from; when the last
+tensor goes, so does all that led to it.
+"""
+
+import heapq
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from . import device as devices
+from . import random
+from .anomaly import Anomaly, user_line
+from .tensor import FLOATS, F, Tensor, method, ones, set_recording
+
+
+class _State(threading.local):
+    recording = True
+    region: "_Region | None" = None  # the checkpoint whose function is running
+
+
+_state = _State()
+_order = count()
+set_recording(lambda: _state.recording)
+
+
+class Kept(NamedTuple):
+    """A tensor saved for backward: an input as it is, or the place of an output (an output itself would hold its own
+    entry, and so a circle)."""
+
+    tensor: Tensor | None
+    output: int
+    array: Any
+    counter: list[int]
+    version: int
+
+
+class Function:
+    """One op, and when recorded one entry of the tape.
+
+    A subclass writes `forward(self, *arrays)` on raw arrays (None for an absent optional input), returning an array or
+    a tuple of them, and `backward(self, *grads)` on Tensors (None for an output that nobody used), returning one Tensor
+    or None per input. `saves` names what backward needs: forward's arguments, or "output" (the first output).
+    """
+
+    saves: ClassVar[tuple[str, ...]] = ()
+    _slots: ClassVar[tuple[int, ...]] = ()  # the places of `saves` among the inputs, -1 for the output
+
+    needs: Sequence[bool]  # for each input: is its gradient wanted?
+
+    def __init_subclass__(cls) -> None:
+        if "forward" in cls.__dict__ or "saves" in cls.__dict__:
+            names = [n for n in inspect.signature(cls.forward).parameters if n != "self"]
+            cls._slots = tuple(-1 if s == "output" else names.index(s) for s in cls.saves)
+
+    def forward(self, *arrays: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, *grads: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no gradient")
+
+    @classmethod
+    def apply(cls, *inputs: Tensor | None, **params: Any) -> Any:
+        """Run the op on tensors. `params` become attributes of the op. Returns one tensor, or a tuple of them."""
+        op = cls()
+        op.__dict__.update(params)
+        op.needs = [t is not None and t.requires_grad for t in inputs]
+        record = _state.recording and any(op.needs)
+        result = op.forward(*[None if t is None else t.array for t in inputs])
+        arrays = result if isinstance(result, tuple) else (result,)
+        if not record:
+            outputs = [Tensor(a) for a in arrays]
+        else:
+            outputs = [Tensor(a, a.dtype in FLOATS, op, i) for i, a in enumerate(arrays)]
+            op._record(inputs, outputs)
+        return tuple(outputs) if isinstance(result, tuple) else outputs[0]
+
+    # ------------------------------------------------------------------------------------------- as a tape entry
+
+    def _record(self, inputs: tuple[Tensor | None, ...], outputs: list[Tensor]) -> None:
+        self.order = next(_order)
+        self.edges = [_edge(t) for t in inputs]
+        self.outputs = [(t.shape, t.dtype, t.device) for t in outputs]
+        self.hooks: dict[int, list[Callable[..., Any]]] = {}
+        self.where = user_line() if Anomaly.on else ""
+        kept = [_keep(outputs[0], True) if s < 0 else _keep(inputs[s]) for s in self._slots]
+        self._kept: Any = _state.region.keep(kept) if _state.region else kept
+
+    @property
+    def saved(self) -> tuple[Any, ...]:
+        """The tensors that `saves` names, in that order."""
+        kept = self._kept() if callable(self._kept) else self._kept
+        return tuple(None if k is None else self._open(k) for k in kept)
+
+    def _open(self, kept: Kept) -> Tensor:
+        if kept.counter[0] != kept.version:
+            raise RuntimeError(f"{type(self).__name__}.backward: an array it saved, of shape {kept.array.shape}, was changed in "
+                               "place after the forward pass")
+        return Tensor(kept.array, True, self, kept.output, kept.counter) if kept.tensor is None else kept.tensor
+
+    def free(self) -> None:
+        self._kept = None
+
+
+class Edge(NamedTuple):
+    """Where a gradient goes: output `place` of `entry`, or a leaf tensor."""
+
+    entry: Function | None
+    place: int
+    leaf: Tensor | None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (id(self.leaf), 0) if self.entry is None else (id(self.entry), self.place)
+
+
+def _edge(tensor: Tensor | None) -> Edge | None:
+    if tensor is None or not tensor.requires_grad:
+        return None
+    return Edge(None, 0, tensor) if tensor.entry is None else Edge(tensor.entry, tensor.index, None)
+
+
+def _keep(tensor: Tensor | None, output: bool = False) -> Kept | None:
+    if tensor is None:
+        return None
+    return Kept(None if output else tensor, tensor.index, tensor.array, tensor._version, tensor._version[0])
+
+
+# ---------------------------------------------------------------------------------------------------- on and off
+
+@contextmanager
+def _recording(on: bool) -> Iterator[None]:
+    before, _state.recording = _state.recording, on
+    try:
+        yield
+    finally:
+        _state.recording = before
+
+
+def no_grad() -> Any:
+    """`with no_grad():` nothing is recorded inside. Also a decorator."""
+    return _recording(False)
+
+
+def enable_grad() -> Any:
+    """`with enable_grad():` record again, inside a no_grad."""
+    return _recording(True)
+
+
+def is_grad_enabled() -> bool:
+    return _state.recording
+
+
+# ------------------------------------------------------------------------------------------------------ backwards
+
+class _Walk:
+    """One walk back along the tape.
+
+    Gradients wait at their entries until all that flow together have arrived: entries are taken newest first, and
+    whatever used an entry's output is newer than the entry itself.
+    """
+
+    def __init__(self, targets: Sequence[Tensor] | None, retain_graph: bool, create_graph: bool):
+        self.retain_graph = retain_graph
+        self.create_graph = create_graph
+        self.waiting: dict[int, list[Tensor | None]] = {}
+        self.heap: list[tuple[int, Function]] = []
+        self.leaves: dict[int, tuple[Tensor, Tensor]] = {}
+        self.wanted = None if targets is None else {_edge(t).key for t in targets}  # type: ignore[union-attr]
+        self.found: dict[tuple[int, int], Tensor] = {}
+        self.leads: set[int] | None = None  # ids of entries on a way to a target; None: all are of use
+
+    def run(self, roots: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+        edges = [_edge(root) for root in roots]
+        if self.wanted is not None:
+            self.leads = _leading(edges, self.wanted)
+        for edge, grad in zip(edges, grads, strict=True):
+            if edge is not None:
+                self.deliver(edge, grad)
+        while self.heap:
+            self.step(heapq.heappop(self.heap)[1])
+
+    def deliver(self, edge: Edge, grad: Tensor) -> None:
+        entry = edge.entry
+        if entry is None:
+            leaf = edge.leaf
+            assert leaf is not None
+            known = self.leaves.get(id(leaf))
+            self.leaves[id(leaf)] = (leaf, grad if known is None else known[1] + grad)
+            return
+        row = self.waiting.get(id(entry))
+        if row is None:
+            row = self.waiting[id(entry)] = [None] * len(entry.outputs)
+            heapq.heappush(self.heap, (-entry.order, entry))
+        known_grad = row[edge.place]
+        row[edge.place] = grad if known_grad is None else known_grad + grad
+
+    def step(self, entry: Function) -> None:
+        grads = self.waiting.pop(id(entry))
+        if entry._kept is None:
+            raise RuntimeError(f"backward through a freed tape: what {type(entry).__name__} had saved was let go by an "
+                               "earlier backward; pass retain_graph=True to that one")
+        for index, hooks in entry.hooks.items():
+            if grads[index] is not None:
+                grads[index] = _run_hooks(hooks, grads[index])
+        if self.wanted is not None:
+            for index, grad in enumerate(grads):
+                if grad is not None and (id(entry), index) in self.wanted:
+                    self.found[id(entry), index] = grad
+        entry.needs = [self.goes_on(edge) for edge in entry.edges]
+        if any(entry.needs):
+            self.pass_on(entry, entry.backward(*grads))
+        if not self.retain_graph:
+            entry.free()
+
+    def goes_on(self, edge: Edge | None) -> bool:
+        if edge is None or self.wanted is None or self.leads is None:
+            return edge is not None
+        return edge.key in self.wanted or (edge.entry is not None and id(edge.entry) in self.leads)
+
+    def pass_on(self, entry: Function, result: Any) -> None:
+        results = result if isinstance(result, tuple) else (result,)
+        if len(results) != len(entry.edges):
+            raise RuntimeError(f"{type(entry).__name__}.backward gave {len(results)} gradients for {len(entry.edges)} inputs")
+        if Anomaly.on:
+            Anomaly.check(entry, results)
+        for edge, need, grad in zip(entry.edges, entry.needs, results, strict=True):
+            if need and grad is not None:
+                assert edge is not None
+                self.deliver(edge, grad)
+
+
+def _leading(edges: Sequence[Edge | None], wanted: set[tuple[int, int]]) -> set[int]:
+    """Ids of the entries from which a wanted tensor can be reached."""
+    seen: dict[int, Function] = {}
+    stack = [e.entry for e in edges if e is not None and e.entry is not None]
+    while stack:
+        entry = stack.pop()
+        if id(entry) not in seen:
+            seen[id(entry)] = entry
+            stack += [e.entry for e in entry.edges if e is not None and e.entry is not None]
+    leads: set[int] = set()
+    for entry in sorted(seen.values(), key=lambda e: e.order):  # inputs before what was made of them
+        if any(e is not None and (e.key in wanted or (e.entry is not None and id(e.entry) in leads)) for e in entry.edges):
+            leads.add(id(entry))
+    return leads
+
+
+def _run_hooks(hooks: Sequence[Callable[..., Any]], grad: Any) -> Any:
+    for hook in tuple(hooks):
+        changed = hook(grad)
+        grad = grad if changed is None else changed
+    return grad
+
+
+def _starting_gradients(roots: Sequence[Tensor], gradients: Sequence[Any] | None, name: str) -> list[Tensor]:
+    found = []
+    for root, given in zip(roots, gradients or [None] * len(roots), strict=True):
+        if not root.requires_grad:
+            raise RuntimeError(f"{name}: the tensor does not require a gradient, and nothing that does led to it")
+        if given is None:
+            if root.numel() != 1:
+                raise RuntimeError(f"{name}: a tensor of shape {root.shape} needs a gradient to start from; only a single "
+                                   "number does without")
+            found.append(ones(root.shape, dtype=root.dtype, device=root.device))
+            continue
+        if not isinstance(given, Tensor):
+            raise TypeError(f"{name}: gradient must be a Tensor, got {type(given).__name__}")
+        if (given.shape, given.dtype, given.device) != (root.shape, root.dtype, root.device):
+            raise ValueError(f"{name}: gradient is {given.dtype} {given.shape} on {given.device}, expected {root.dtype} "
+                             f"{root.shape} on {root.device}")
+        found.append(given)
+    return found
+
+
+@method
+def backward(tensor: Tensor, gradient: Tensor | None = None, retain_graph: bool = False,
+             create_graph: bool = False) -> None:
+    """Add the gradient of `tensor` to the `.grad` of every leaf that led to it.
+
+    gradient: what to start from, of the tensor's shape; may be left out for a single number (then 1). The tape is freed
+    on the way unless retain_graph or create_graph; with create_graph the gradients can be differentiated again.
+    """
+    starts = _starting_gradients([tensor], [gradient], "backward")
+    walk = _Walk(None, retain_graph or create_graph, create_graph)
+    with _recording(create_graph):
+        walk.run([tensor], starts)
+        taken = {_memory(start) for start in starts}
+        for leaf, grad in walk.leaves.values():
+            grad = _run_hooks(leaf._hooks, grad) if leaf._hooks else grad
+            if leaf.grad is not None:
+                leaf.grad = leaf.grad + grad
+            elif create_graph:
+                leaf.grad = grad
+            else:  # two leaves must not share one gradient: clipping one in place would clip the other
+                leaf.grad = _copy(grad) if _memory(grad) in taken else grad.detach()
+            taken.add(_memory(leaf.grad))
+
+
+def _memory(tensor: Tensor) -> int:
+    """Identifies the memory that a tensor lies in, reshapes included."""
+    base = getattr(tensor.array, "base", None)
+    return id(tensor.array if base is None else base)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return Tensor(np.array(tensor.array)) if devices.of(tensor.array) == "cpu" else tensor * 1
+
+
+def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None,
+         retain_graph: bool | None = None, create_graph: bool = False, allow_unused: bool = False) -> tuple[Any, ...]:
+    """Gradients of `outputs` (their sum, weighted by grad_outputs) by `inputs`, without touching any `.grad`.
+
+    Returns a tuple, one Tensor per input; None for an input that the outputs don't depend on if allow_unused.
+    """
+    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for i, target in enumerate(targets):
+        if not target.requires_grad:
+            raise RuntimeError(f"grad: inputs[{i}] does not require a gradient")
+    given = [grad_outputs] if isinstance(grad_outputs, Tensor) else grad_outputs
+    if given is not None and len(given) != len(roots):
+        raise ValueError(f"grad: {len(given)} grad_outputs came for {len(roots)} outputs")
+    starts = _starting_gradients(roots, given, "grad")
+    walk = _Walk(targets, create_graph if retain_graph is None else retain_graph, create_graph)
+    with _recording(create_graph):
+        walk.run(roots, starts)
+        for leaf, total in walk.leaves.values():
+            walk.found[id(leaf), 0] = _run_hooks(leaf._hooks, total) if leaf._hooks else total
+    found = tuple(walk.found.get(_edge(t).key) for t in targets)  # type: ignore[union-attr]
+    for i, value in enumerate(found):
+        if value is None and not allow_unused:
+            raise RuntimeError(f"grad: the outputs don't depend on inputs[{i}]; allow_unused=True gives None for it")
+    return found if create_graph else tuple(None if value is None else value.detach() for value in found)
+
+
+# ---------------------------------------------------------------------------------------------------------- hooks
+
+class HookHandle:
+    """Takes a hook away again: `handle.remove()`, or leaving its `with` block."""
+
+    def __init__(self, hooks: list[Callable[..., Any]], hook: Callable[..., Any]):
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
+
+    def __enter__(self) -> "HookHandle":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.remove()
+
+
+@method
+def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
+    """Call `hook(grad)` with the tensor's whole gradient whenever it is computed; what it returns takes its place."""
+    if not tensor.requires_grad:
+        raise RuntimeError("register_hook: the tensor does not require a gradient")
+    if tensor.entry is not None:
+        hooks = tensor.entry.hooks.setdefault(tensor.index, [])
+    else:
+        tensor._hooks = hooks = [] if tensor._hooks is None else tensor._hooks
+    hooks.append(hook)
+    return HookHandle(hooks, hook)
+
+
+@method
+def retain_grad(tensor: Tensor) -> None:
+    """Keep `.grad` for a tensor that is not a leaf."""
+    if tensor.entry is None:
+        return
+    here = weakref.ref(tensor)
+
+    def keep(grad: Tensor) -> None:
+        kept = here()
+        if kept is not None:
+            kept.grad = grad if kept.grad is None else kept.grad + grad
+
+    register_hook(tensor, keep)
+
+
+# ----------------------------------------------------------------------------------------------------- checkpoint
+
+class _Region:
+    """A stretch of the tape that keeps nothing: what its entries save is dropped, and computed again when asked for."""
+
+    def __init__(self, again: Callable[[], Any]):
+        self.again = again
+        self.count = 0
+        self.values: dict[int, Any] = {}
+        self.collecting = False
+
+    def keep(self, kept: Any) -> Any:
+        place, self.count = self.count, self.count + 1
+        if self.collecting:
+            self.values[place] = kept
+            return kept
+        return lambda: self.fetch(place)
+
+    def fetch(self, place: int) -> Any:
+        if place not in self.values:
+            self.run_again()
+        if place not in self.values:
+            raise RuntimeError("checkpoint: the function did something else when it ran again")
+        return self.values.pop(place)
+
+    def run_again(self) -> None:
+        outer, _state.region = _state.region, self
+        self.count, self.collecting, self.values = 0, True, {}
+        before = random.get_state()
+        try:
+            with _recording(True):
+                self.again()
+        finally:
+            _state.region, self.collecting = outer, False
+            random.set_state(before)
+
+
+def checkpoint(function: Callable[..., Any], *inputs: Any) -> Any:
+    """function(*inputs), keeping nothing of what happens inside: it runs again during backward (Chen et al. 2016,
+    "Training deep nets with sublinear memory cost"). Costs a second forward pass, saves the memory of the first.
+
+    The function must do the same when run again; random numbers come out the same.
+    """
+    state = random.get_state()
+
+    def again() -> None:
+        random.set_state(state)
+        function(*inputs)
+
+    outer, _state.region = _state.region, _Region(again)
+    try:
+        return function(*inputs)
+    finally:
+        _state.region = outer
+
+
+# -------------------------------------------------------------------------------------------------- making functions
+
+def op(function: F) -> F:
+    """Mark a public op: it joins its module's `__all__`, from where `nn.functional` gathers it."""
+    import sys
+
+    vars(sys.modules[function.__module__]).setdefault("__all__", []).append(function.__name__)
+    return function

@@ -1,0 +1,137 @@
+"""Calls a kernel as its contract says: sizes resolved, outputs allocated and spoilt, results collected and compared."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minicnn.kernels.contracts import Argument, Contract
+
+Arrays = Sequence[np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One set of kernels under test."""
+
+    name: str
+    kernel: Callable[[str], Callable[..., None]]
+    set_num_threads: Callable[[int], None]
+
+
+def backends() -> list[Backend]:
+    """The CPU's vector levels, as far as this processor has them."""
+    from minicnn.kernels import cpu
+
+    return [Backend(level, partial(cpu.kernel, level=level), cpu.set_num_threads) for level in cpu.LEVELS]
+
+
+def bind(contract: Contract, inputs: Arrays, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes by name, "..." and "~" among them as shapes; ValueError where inputs and params don't fit."""
+    sizes: dict[str, Any] = {}
+    for argument, array in zip(contract.inputs, inputs, strict=True):
+        if array is None:
+            if not argument.optional:
+                raise ValueError(f"{contract.name}: {argument.name} is missing")
+            continue
+        if argument.dims == "~":
+            sizes["~"] = np.broadcast_shapes(sizes.get("~", ()), array.shape)
+            continue
+        if argument.dims != "..." and len(argument.dims) != array.ndim:
+            raise ValueError(f"{contract.name}: {argument.name} has shape {array.shape}, expected {argument.dims}")
+        named = [("...", array.shape)] if argument.dims == "..." else zip(argument.dims, array.shape, strict=True)
+        for name, size in named:
+            if sizes.setdefault(name, size) != size:
+                raise ValueError(f"{contract.name}: {argument.name} has {name} = {size}, expected {sizes[name]}")
+    return sizes | (contract.sizes(sizes, params) if contract.sizes else {})
+
+
+def output_dtype(contract: Contract, argument: Argument, params: Mapping[str, Any], dtype: Any) -> np.dtype:
+    """`dtype`: what the case was built for."""
+    if argument.kind == "p":
+        height, width = params["kernel"]
+        return np.dtype(np.uint8 if height * width <= 256 else np.int32)
+    fixed = {"i": np.int64, "b": np.bool_, "u": np.uint32}
+    return np.dtype(fixed.get(argument.kind, dtype))
+
+
+def spoil(array: np.ndarray) -> np.ndarray:
+    """Fill with what no result looks like."""
+    array[...] = {"f": np.nan, "b": True}.get(array.dtype.kind, 113)
+    return array
+
+
+def allocate(contract: Contract, inputs: Arrays, params: Mapping[str, Any], dtype: Any) -> list[np.ndarray]:
+    """The outputs, spoilt: an element that a kernel forgets shows."""
+    sizes = bind(contract, inputs, params)
+    outputs = []
+    for argument in contract.outputs:
+        shape = sizes[argument.dims] if isinstance(argument.dims, str) else [sizes[d] for d in argument.dims]
+        outputs.append(spoil(np.empty(shape, output_dtype(contract, argument, params, dtype))))
+    return outputs
+
+
+def copied(array: np.ndarray | None) -> np.ndarray | None:
+    return None if array is None else array.copy()
+
+
+#: Elements in front of and behind a fenced array. Odd, so that no vector in it is aligned.
+FENCE = 3
+
+
+def fenced(array: np.ndarray | None) -> np.ndarray | None:
+    """A copy in the middle of a larger, spoilt array: reading beside it gives nonsense, writing beside it shows."""
+    if array is None:
+        return None
+    around = spoil(np.empty(array.size + 2 * FENCE, array.dtype))
+    middle = around[FENCE:FENCE + array.size].reshape(array.shape)
+    middle[...] = array
+    return middle
+
+
+def fence_stands(array: np.ndarray | None) -> bool:
+    if array is None:
+        return True
+    around = array
+    while around.base is not None:
+        around = around.base
+    sides = np.concatenate([around[:FENCE], around[FENCE + array.size:]])
+    return same(sides, spoil(sides.copy()))
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """The same bits; any NaN is the same as any other."""
+    return a.tobytes() == b.tobytes() or np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def call(kernel: Callable[..., None], contract: Contract, inputs: Arrays, params: Mapping[str, Any], dtype: Any,
+         *extra: Any, place: Callable[[np.ndarray | None], np.ndarray | None] = copied) -> list[np.ndarray]:
+    """Run a kernel; returns what it changed in place and its outputs.
+
+    place: makes the copy of each array that the kernel gets. Checks that it leaves everything else alone.
+    """
+    arrays = [place(array) for array in inputs]
+    outputs = [place(array) for array in allocate(contract, inputs, params, dtype)]
+    kernel(*arrays, *outputs, *(params[name] for name in contract.params), *extra)
+    results = []
+    for argument, before, after in zip(contract.inputs, inputs, arrays, strict=True):
+        if argument.inplace and after is not None:
+            results.append(after)
+        elif before is not None:
+            assert same(after, before), f"{contract.name} changed its input {argument.name}"
+    if place is fenced:
+        for argument, array in zip(contract.inputs + contract.outputs, arrays + outputs, strict=True):
+            assert fence_stands(array), f"{contract.name} wrote beside {argument.name}"
+    return [*results, *(output for output in outputs if output is not None)]
+
+
+def result_names(contract: Contract, inputs: Arrays) -> list[str]:
+    """The names of what `call` returns."""
+    changed = [a.name for a, array in zip(contract.inputs, inputs, strict=True) if a.inplace and array is not None]
+    return changed + [a.name for a in contract.outputs]
+
+
+def in_float64(array: np.ndarray | None) -> np.ndarray | None:
+    return array.astype(np.float64) if array is not None and array.dtype == np.float32 else array

@@ -1,0 +1,176 @@
+"""Cases of the matrix product and of the three convolution kernels."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from minicnn.kernels.contracts import CONTRACTS
+
+from .case import INF, NAN, Built, Case, Draw
+
+#: B, Bb, M, inner, N.
+PRODUCTS = {
+    "one": (1, 1, 1, 1, 1), "primes": (1, 1, 7, 13, 17), "tile": (1, 1, 6, 300, 16),
+    "vector_wide": (1, 1, 16, 16, 16), "batches": (3, 3, 5, 7, 3), "one_b_for_all": (3, 1, 5, 7, 33),
+    "dot": (2, 2, 1, 33, 1), "outer": (1, 1, 33, 1, 17), "column": (1, 1, 37, 19, 1), "row": (1, 1, 1, 19, 37),
+    "deep": (1, 1, 5, 1031, 3), "no_inner": (2, 1, 13, 0, 5), "no_rows": (1, 1, 0, 3, 5), "no_columns": (1, 1, 3, 5, 0),
+    "no_batch": (0, 1, 3, 5, 2), "no_batches": (0, 0, 3, 5, 2), "large": (1, 1, 61, 301, 83),
+    "large_batch": (17, 17, 19, 13, 23), "large_one_b": (9, 1, 33, 29, 35), "large_deep": (1, 1, 19, 2053, 21),
+    "large_row": (1, 1, 1, 601, 305), "large_column": (1, 1, 301, 305, 1),
+}
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """size: batch, height, width. The rest as in the contract."""
+
+    size: tuple[int, int, int]
+    channels: int
+    filters: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """(P, Q), counted by sliding the window."""
+        counts = []
+        for axis in (0, 1):
+            room = self.size[1 + axis] + self.padding[2 * axis] + self.padding[2 * axis + 1]
+            extent = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+            counts.append(len(range(0, room - extent + 1, self.stride[axis])))
+        return counts[0], counts[1]
+
+    @property
+    def taps(self) -> int:
+        return self.kernel[0] * self.kernel[1]
+
+    def x(self, draw: Draw) -> np.ndarray:
+        return draw(*self.size, self.channels)
+
+    def w(self, draw: Draw) -> np.ndarray:
+        return draw(*self.kernel, self.channels // self.groups, self.filters)
+
+    def y(self, draw: Draw) -> np.ndarray:
+        return draw(self.size[0], *self.outputs, self.filters)
+
+    def params(self, **more: Any) -> dict[str, Any]:
+        return more | {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+
+
+ROUND = (1, 1, 1, 1)  # padding of one all around
+
+CONVOLUTIONS = {
+    "one": Convolution((1, 1, 1), 1, 1, (1, 1)),
+    "one_channel": Convolution((2, 7, 5), 1, 3, padding=ROUND),
+    "one_filter": Convolution((1, 6, 7), 5, 1),
+    "rgb_5x5": Convolution((1, 9, 8), 3, 7, (5, 5), padding=(2, 2, 2, 2)),
+    "primes": Convolution((2, 11, 7), 5, 13, (3, 5), (2, 1), (1, 0, 2, 1)),
+    "tiles": Convolution((1, 8, 8), 16, 16, padding=ROUND),
+    "past_the_tiles": Convolution((1, 5, 7), 17, 33, padding=ROUND),
+    "pointwise": Convolution((2, 5, 3), 7, 2, (1, 1)),
+    "pointwise_stride": Convolution((2, 5, 7), 13, 17, (1, 1), (2, 3)),
+    "wide_row": Convolution((1, 2, 67), 3, 16, padding=ROUND),
+    "sequence": Convolution((3, 1, 19), 2, 5, (1, 4), (1, 3), (0, 0, 2, 1)),
+    "column": Convolution((1, 17, 1), 3, 8, (3, 1), padding=(1, 1, 0, 0)),
+    "even_kernel": Convolution((1, 6, 5), 3, 5, (2, 4), (2, 2), (0, 1, 1, 2)),
+    "stride_beyond_kernel": Convolution((2, 11, 13), 3, 5, (2, 2), (3, 5)),
+    "rows_never_read": Convolution((1, 9, 10), 2, 3, (2, 3), (4, 4)),
+    "kernel_7_stride_4": Convolution((1, 15, 13), 3, 9, (7, 7), (4, 4), (3, 2, 2, 3)),
+    "dilation": Convolution((1, 9, 11), 5, 7, dilation=(2, 3), padding=(2, 2, 3, 3)),
+    "dilation_and_stride": Convolution((2, 13, 11), 3, 5, (3, 2), (2, 3), (1, 3, 0, 2), (3, 2)),
+    "kernel_beyond_picture": Convolution((1, 2, 3), 5, 6, (5, 7), padding=(2, 2, 3, 3)),
+    "padding_beyond_kernel": Convolution((1, 3, 4), 2, 5, (2, 2), padding=(3, 2, 4, 1)),
+    "groups": Convolution((2, 5, 6), 6, 9, padding=ROUND, groups=3),
+    "groups_of_17": Convolution((1, 4, 5), 34, 34, padding=ROUND, groups=2),
+    "groups_and_stride": Convolution((1, 7, 5), 14, 21, (3, 2), (2, 1), (1, 1, 0, 1), groups=7),
+    "depthwise": Convolution((2, 7, 6), 13, 13, padding=ROUND, groups=13),
+    "depthwise_8": Convolution((1, 5, 5), 8, 8, padding=ROUND, groups=8),
+    "depthwise_33_stride": Convolution((1, 8, 9), 33, 33, (3, 3), (2, 2), (0, 1, 1, 1), groups=33),
+    "depthwise_5x5": Convolution((1, 9, 7), 17, 17, (5, 5), (2, 1), (2, 1, 2, 2), groups=17),
+    "depthwise_multiplier": Convolution((2, 5, 6), 5, 15, padding=ROUND, groups=5),
+    "depthwise_multiplier_2": Convolution((1, 6, 5), 7, 14, (2, 3), (1, 2), (1, 0, 1, 1), groups=7),
+    "depthwise_dilation": Convolution((1, 9, 10), 3, 3, (3, 2), dilation=(2, 3), padding=(2, 1, 1, 2), groups=3),
+    "depthwise_padding_beyond_kernel": Convolution((1, 3, 2), 5, 5, (2, 2), (2, 1), (3, 3, 2, 4), groups=5),
+    "depthwise_stride_beyond_kernel": Convolution((1, 11, 9), 2, 2, (2, 2), (3, 4), groups=2),
+    "depthwise_empty": Convolution((0, 4, 5), 3, 3, groups=3),
+    "empty_batch": Convolution((0, 5, 6), 3, 4, padding=ROUND),
+    "no_window": Convolution((2, 3, 3), 2, 5, (5, 5)),
+    "no_window_across": Convolution((1, 6, 2), 3, 2, (2, 3)),
+    "no_channels": Convolution((1, 4, 4), 0, 3, padding=ROUND),
+    "no_filters": Convolution((1, 4, 4), 3, 0, padding=ROUND),
+    "large": Convolution((3, 19, 21), 19, 37, padding=ROUND),
+    "large_5x5": Convolution((4, 16, 16), 3, 16, (5, 5), padding=(2, 2, 2, 2)),
+    "large_stride": Convolution((5, 15, 17), 16, 24, (3, 3), (2, 2), ROUND),
+    "large_pointwise": Convolution((3, 11, 13), 67, 45, (1, 1)),
+    "large_channels": Convolution((9, 2, 2), 131, 129, (2, 2)),
+    "large_groups": Convolution((3, 13, 12), 32, 30, padding=ROUND, groups=2),
+    "large_depthwise": Convolution((21, 9, 11), 19, 19, padding=ROUND, groups=19),
+    "large_depthwise_stride": Convolution((16, 13, 11), 16, 16, (3, 3), (2, 2), ROUND, groups=16),
+}
+
+#: Which convolutions an algorithm can do. An algorithm that contracts.py lists must be listed here.
+SUITS: dict[str, Callable[[Convolution], bool]] = {
+    "direct": lambda c: True,
+    "depthwise": lambda c: c.groups == c.channels > 1,
+    "reference": lambda c: False,  # is what the others are held against
+}
+
+
+def algorithms(kernel: str, convolution: Convolution) -> tuple[str, ...]:
+    return tuple(a for a in CONTRACTS[kernel].algorithms if SUITS[a](convolution))
+
+
+def matmul(batch: int, batch_b: int, m: int, k: int, n: int, transpose_a: bool, transpose_b: bool, bias: bool,
+           draw: Draw) -> Built:
+    a = draw(batch, k, m) if transpose_a else draw(batch, m, k)
+    b = draw(batch_b, n, k) if transpose_b else draw(batch_b, k, n)
+    return [a, b, draw(n) if bias else None], {"transpose_a": transpose_a, "transpose_b": transpose_b}
+
+
+def matmul_special(draw: Draw) -> Built:
+    """They spoil row 2 and columns 4 and 18, nothing else."""
+    a, b = draw(1, 7, 5), draw(1, 5, 19)
+    a[0, 2, 3], b[0, 1, 4], b[0, 4, 18] = NAN, INF, -INF
+    return [a, b, None], {"transpose_a": False, "transpose_b": False}
+
+
+def forward(c: Convolution, bias: bool, draw: Draw) -> Built:
+    return [c.x(draw), c.w(draw), draw(c.filters) if bias else None], c.params()
+
+
+def forward_special(c: Convolution, draw: Draw) -> Built:
+    """NaN and infinity in a picture reach the windows that see them and no others."""
+    (x, *others), params = forward(c, True, draw)
+    x[0, 1, 2, 0], x[-1, -1, -1, -1] = NAN, INF
+    return [x, *others], params
+
+
+def input_grad(c: Convolution, draw: Draw) -> Built:
+    return [c.y(draw), c.w(draw)], c.params(size=c.size[1:])
+
+
+def weight_grad(c: Convolution, draw: Draw) -> Built:
+    return [c.x(draw), c.y(draw)], c.params(kernel=c.kernel)
+
+
+def cases() -> Iterator[Case]:
+    for (label, sizes), a, b in product(PRODUCTS.items(), (False, True), (False, True)):
+        yield Case("matmul", label + "_aT" * a + "_bT" * b, matmul, (*sizes, a, b, a == b), terms=sizes[3])
+    yield Case("matmul", "special", matmul_special, terms=5)
+    for number, (label, c) in enumerate(CONVOLUTIONS.items()):
+        yield Case("conv2d_forward", label, forward, (c, number % 3 > 0), terms=c.taps * c.channels // c.groups,
+                   algorithms=algorithms("conv2d_forward", c))
+        yield Case("conv2d_input_grad", label, input_grad, (c,), terms=c.taps * c.filters // c.groups,
+                   algorithms=algorithms("conv2d_input_grad", c))
+        yield Case("conv2d_weight_grad", label, weight_grad, (c,), terms=c.size[0] * c.outputs[0] * c.outputs[1],
+                   algorithms=algorithms("conv2d_weight_grad", c))
+    for label in ("primes", "past_the_tiles", "groups", "depthwise", "depthwise_33_stride"):
+        c = CONVOLUTIONS[label]
+        yield Case("conv2d_forward", f"special_{label}", forward_special, (c,), terms=c.taps * c.channels // c.groups,
+                   algorithms=algorithms("conv2d_forward", c))

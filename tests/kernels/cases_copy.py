@@ -1,0 +1,95 @@
+"""Cases of the copies and of indexing, on every dtype there is."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .case import COPIED, INF, NAN, Built, Case, Draw
+
+Walk = tuple[int, tuple[int, ...], tuple[int, ...], int]
+
+#: Length of the flat array, shape, strides, offset.
+WALKS: dict[str, Walk] = {
+    "contiguous": (24, (2, 3, 4), (12, 4, 1), 0),
+    "scalar": (7, (), (), 4),
+    "one": (1, (1,), (1,), 0),
+    "axes_of_one": (5, (1, 3, 1), (1000, 2, -1000), 0),
+    "transpose": (7 * 13, (13, 7), (1, 13), 0),
+    "channels_first": (2 * 3 * 5 * 17, (2, 17, 3, 5), (255, 1, 85, 17), 0),
+    "slice": (60, (3, 4), (20, 3), 5),
+    "channel_slice": (5 * 7 * 17, (5, 7, 3), (119, 17, 1), 2),
+    "flip": (13, (13,), (-1,), 12),
+    "flip_both": (35, (5, 7), (-7, -1), 34),
+    "diagonal": (25, (5,), (6,), 0),
+    "many_axes": (1 << 7, (2,) * 7, (1, 2, 4, 8, 16, 32, 64), 0),
+    "empty": (10, (3, 0, 2), (2, 2, 1), 4),
+    "empty_of_empty": (0, (0,), (1,), 0),
+    "large_rows": (400 * 110, (350, 100), (110, 1), 205),
+    "large_transpose": (211 * 173, (173, 211), (1, 173), 0),
+}
+#: Walks that read a place more than once: writing along them would mean nothing.
+READ_ONLY: dict[str, Walk] = {
+    "expand": (3, (4, 3, 5), (0, 1, 0), 0),
+    "expand_scalar": (1, (7, 13), (0, 0), 0),
+    "overlap": (9, (7, 3), (1, 1), 0),
+    "large_expand": (400, (100, 400), (0, 1), 0),
+}
+
+#: O, D, I and how many are taken, some of them more than once.
+TAKES = {
+    "one": (1, 1, 1, 1), "primes": (3, 5, 7, 11), "inner_one": (2, 13, 1, 20), "one_to_choose": (5, 1, 17, 3),
+    "rows": (1, 7, 33, 5), "take_none": (3, 5, 7, 0), "no_outer": (0, 3, 4, 2), "no_inner": (3, 4, 0, 2),
+    "none_of_none": (2, 0, 3, 0), "large": (3, 50, 40, 401), "large_rows": (1, 1000, 65, 701),
+    "large_sum": (1, 2, 1, 33013),
+}
+#: O, D, I.
+PICKS = {
+    "one": (1, 1, 1), "primes": (3, 5, 7), "inner_one": (17, 13, 1), "one_to_choose": (5, 1, 17), "no_outer": (0, 3, 4),
+    "no_inner": (3, 4, 0), "large": (601, 7, 61), "large_inner_one": (33013, 10, 1),
+}
+
+
+def strided_get(length: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, draw: Draw) -> Built:
+    return [draw(length)], {"shape": shape, "strides": strides, "offset": offset}
+
+
+def strided_set(length: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, draw: Draw) -> Built:
+    return [draw(length), draw(int(np.prod(shape)))], {"shape": shape, "strides": strides, "offset": offset}
+
+
+def fill(shape: tuple[int, ...], value: float, draw: Draw) -> Built:
+    return [draw(*shape)], {"value": value}
+
+
+def take(o: int, d: int, i: int, m: int, draw: Draw) -> Built:
+    return [draw(o, d, i), draw.index(max(d, 1), m)], {}
+
+
+def take_grad(o: int, d: int, i: int, m: int, draw: Draw) -> Built:
+    return [draw(o, m, i), draw.index(max(d, 1), m)], {"length": d}
+
+
+def pick(o: int, d: int, i: int, draw: Draw) -> Built:
+    return [draw(o, d, i), draw.index(d, o, i)], {}
+
+
+def pick_grad(o: int, d: int, i: int, draw: Draw) -> Built:
+    return [draw(o, i), draw.index(d, o, i)], {"length": d}
+
+
+def cases() -> Iterator[Case]:
+    for label, walk in (WALKS | READ_ONLY).items():
+        yield Case("strided_get", label, strided_get, walk, COPIED)
+    for label, walk in WALKS.items():
+        yield Case("strided_set", label, strided_set, walk, COPIED)
+    for label, shape in {"scalar": (), "one": (1,), "empty": (3, 0), "primes": (3, 5, 17), "large": (401, 101)}.items():
+        yield Case("fill", label, fill, (shape, 1), COPIED)
+    for label, value in {"fraction": 0.1, "nan": NAN, "minus_infinity": -INF}.items():
+        yield Case("fill", label, fill, ((7,), value))
+    yield Case("fill", "wide", fill, ((7,), 2**53 + 1), (np.int64,))
+    for label, sizes in TAKES.items():
+        yield Case("take", label, take, sizes, COPIED)
+        yield Case("take_grad", label, take_grad, sizes, terms=sizes[3])
+    for label, sizes3 in PICKS.items():
+        yield Case("pick", label, pick, sizes3, COPIED)
+        yield Case("pick_grad", label, pick_grad, sizes3)

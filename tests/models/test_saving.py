@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import minicnn as mc
+from minicnn.models import load, save
+
+
+@pytest.fixture
+def model():
+    mc.manual_seed(1)
+    return mc.models.create("smile", dropout=0.2)
+
+
+def test_a_model_comes_back_in_eval_mode(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(model, path)
+    for place in (path, str(path), tmp_path):  # the file, or the folder of a run
+        back = load(place)
+        assert not any(module.training for module in back.modules())
+        assert back.config == model.config and back[4].p == 0.2
+        state = model.state_dict()
+        assert all(np.array_equal(state[k], v) for k, v in back.state_dict().items())
+
+
+def test_other_libraries_can_read_the_file(model, tmp_path):
+    save(model, tmp_path / "m.safetensors")
+    state = load_file(tmp_path / "m.safetensors")
+    assert set(state) == set(model.state_dict()) and state["5.weight"].shape == (5, 5, 16, 32)
+
+
+def test_the_same_model_gives_the_same_bytes(model, tmp_path):
+    save(model, tmp_path / "a.safetensors")
+    save(model, tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_weights_alone_come_back_as_arrays(tmp_path):
+    layer = mc.nn.Linear(3, 2)
+    for given in (layer, layer.state_dict()):
+        save(given, tmp_path / "w.safetensors")
+        state = load(tmp_path / "w.safetensors")
+        assert set(state) == {"weight", "bias"} and np.array_equal(state["weight"], layer.state_dict()["weight"])
+
+
+def test_loading_draws_no_random_numbers(model, tmp_path):
+    save(model, tmp_path / "m.safetensors")
+    before = mc.random.get_state()
+    load(tmp_path / "m.safetensors")
+    assert mc.random.get_state() == before
+
+
+def test_only_safetensors_is_written(model, tmp_path):
+    with pytest.raises(ValueError, match="ends in .safetensors"):
+        save(model, tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not the folder of a run"):
+        load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load(tmp_path / "gone.safetensors")
+
+
+GOOD = {"model": "smile_detector", "options": {}}
+
+
+@pytest.mark.parametrize(("config", "said"), [
+    ("{", "configuration is not"),
+    ("[" * 100_000, "configuration is not"),
+    (json.dumps([1]), "configuration is not"),
+    (json.dumps({"model": "smile"}), "configuration is not"),
+    (json.dumps({**GOOD, "more": 1}), "configuration is not"),
+    (json.dumps({**GOOD, "model": 3}), "configuration is not"),
+    (json.dumps({**GOOD, "options": {"dropout": [0.1]}}), "configuration is not"),
+    (json.dumps({**GOOD, "model": "smlie"}), "did you mean smile_detector"),
+    (json.dumps({**GOOD, "options": {"build": 1}}), "no option 'build'"),
+    (json.dumps({**GOOD, "options": {"dropout": 7}}), "7"),
+    (json.dumps({**GOOD, "options": {"dropout": "much"}}), "much"),
+])
+def test_a_strange_configuration_is_refused(config, said, model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(model.state_dict(), path, metadata={"minicnn": config})
+    with pytest.raises(ValueError, match=said) as caught:
+        load(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_weights_that_do_not_fit_are_refused(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    state = model.state_dict()
+    del state["0.bias"]
+    save_file(state, path, metadata={"minicnn": json.dumps(GOOD)})
+    with pytest.raises(ValueError, match="0.bias") as caught:
+        load(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)

@@ -1,0 +1,87 @@
+"""Every op of the table, held against PyTorch and against numeric differences."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+
+_spec = importlib.util.spec_from_file_location("ops_table", Path(__file__).with_name("table.py"))
+table = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(table)
+CASES = table.CASES
+by_name = pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
+
+
+def tensors(case, arrays, requires_grad=True):
+    return [mc.tensor(a, requires_grad=requires_grad and a.dtype.kind == "f") for a in arrays]
+
+
+def outputs_of(result):
+    return list(result) if isinstance(result, tuple | list) else [result]
+
+
+def weights_for(arrays):
+    rng = np.random.default_rng(1)
+    return [rng.standard_normal(a.shape) for a in arrays]
+
+
+@by_name
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_values_and_gradients_are_pytorchs(case, dtype):
+    torch = pytest.importorskip("torch")
+    arrays = case.arrays(dtype)
+    ours = tensors(case, arrays)
+    theirs = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
+    got, want = outputs_of(case.own(*ours)), outputs_of(case.theirs(torch, torch.nn.functional, *theirs))
+    tolerance = 1e-12 if dtype == np.float64 else 2e-6
+    assert len(got) == len(want)
+    for g, w in zip(got, want, strict=True):
+        close(g.numpy(), w.detach().numpy(), tolerance)
+    if not case.differentiable:
+        return
+    weights = weights_for([w.detach().numpy() for w in want])
+    sum((w * torch.tensor(k, dtype=w.dtype)).sum() for w, k in zip(want, weights, strict=True)).backward()
+    total = sum((g * mc.tensor(k, g.dtype)).sum() for g, k in zip(got, weights, strict=True))
+    total.backward()
+    for o, t in zip(ours, theirs, strict=True):
+        if t.requires_grad and t.grad is not None:
+            close(o.grad.numpy(), t.grad.numpy(), 10 * tolerance)
+
+
+def close(got, want, tolerance):
+    assert got.shape == want.shape
+    scale = max(1.0, float(np.abs(want).max(initial=0)))
+    assert np.allclose(got, want, rtol=0, atol=tolerance * scale, equal_nan=True), np.abs(got - want).max()
+
+
+@by_name
+def test_derivatives_match_differences(case):
+    if not case.differentiable:
+        pytest.skip("has no derivative")
+    inputs = tensors(case, case.arrays())
+    assert mc.gradcheck(case.own, inputs)
+    assert mc.gradgradcheck(case.own, inputs)
+
+
+@by_name
+def test_non_contiguous_arrays_give_the_same(case):
+    arrays = case.arrays(np.float32)
+    scattered = [np.repeat(a[..., None], 2, axis=-1)[..., 0] for a in arrays]
+    plain = outputs_of(case.own(*tensors(case, arrays, False)))
+    again = outputs_of(case.own(*tensors(case, scattered, False)))
+    for a, b in zip(plain, again, strict=True):
+        assert np.array_equal(a.numpy(), b.numpy(), equal_nan=True)
+
+
+def test_every_public_op_has_a_line():
+    listed = {c.name.split()[0] for c in CASES}
+    public = {n for n in vars(mc.nn.functional) if not n.startswith("_") and callable(getattr(mc.nn.functional, n))}
+    assert public - listed == set()
+
+
+def test_every_public_op_says_what_it_does():
+    silent = [n for n, f in vars(mc.nn.functional).items() if callable(f) and not n.startswith("_") and not f.__doc__]
+    assert silent == []

@@ -1,0 +1,120 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import minicnn as mc
+from minicnn.train import History, report
+from minicnn.train.progress import ProgressReport
+from minicnn.train.run import check_target, is_run, new_run, write_json
+
+
+def write_run(path, content):
+    with new_run(path) as folder:
+        for name in ("model.safetensors", "config.json", "history.csv"):
+            (folder / name).write_text(content)
+
+
+def test_a_new_run_appears_when_complete(tmp_path):
+    target = tmp_path / "runs" / "smile"
+    with new_run(target) as folder:
+        (folder / "model.safetensors").write_text("1")
+        (folder / "config.json").write_text("1")
+        assert not target.exists()
+    assert is_run(target) and [p.name for p in target.parent.iterdir()] == ["smile"]
+
+
+def test_an_older_run_is_replaced_only_when_the_new_one_is_complete(tmp_path):
+    target = tmp_path / "run"
+    write_run(target, "old")
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(RuntimeError), new_run(target) as folder:
+        (folder / "model.safetensors").write_text("half")
+        raise RuntimeError
+    assert (target / "model.safetensors").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    write_run(target, "new")
+    assert {p.name: p.read_text() for p in target.iterdir()} == {
+        "model.safetensors": "new", "config.json": "new", "history.csv": "new", "notes.txt": "mine"}
+
+
+def test_a_failed_run_leaves_no_folders_behind(tmp_path):
+    with pytest.raises(KeyboardInterrupt), new_run(tmp_path / "a" / "b" / "run"):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_may_be_used(tmp_path):
+    write_run(tmp_path, "new")
+    assert is_run(tmp_path)
+
+
+def test_what_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("words")
+    (tmp_path / "file").write_text("words")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name, said in (("thesis", "not of a run"), ("file", "not a folder"), ("dangling", "not a folder")):
+        with pytest.raises(ValueError, match=said):
+            check_target(tmp_path / name)
+    for name in ("thesis", "file", "file/below"):
+        with pytest.raises((ValueError, OSError)):
+            write_run(tmp_path / name, "new")
+    assert (tmp_path / "thesis" / "chapter1.tex").read_text() == (tmp_path / "file").read_text() == "words"
+
+
+def test_json_is_strict(tmp_path):
+    write_json(tmp_path / "m.json", {"a": 1.5, "b": [None]})
+    assert json.loads((tmp_path / "m.json").read_text()) == {"a": 1.5, "b": [None]}
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "m.json", {"a": float("nan")})
+
+
+HISTORY = History({"epoch": e, "loss": 1 / e, "accuracy": 1 - 0.4 / e, "val_loss": 1.2 / e, "val_accuracy": 1 - 0.5 / e}
+                  for e in range(1, 6))
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_learning_curves(epochs, tmp_path):
+    figure = report.learning_curves(History(HISTORY[:epochs]), "a title")
+    loss, accuracy = figure.axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [HISTORY[:epochs] and [r[k] for r in HISTORY[:epochs]]
+                                                                 for k in ("loss", "val_loss")]
+    assert [line.get_label() for line in accuracy.lines] == ["training", "val"]
+    report.save_png(figure, tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size == (1440, 600) and len(set(np.asarray(picture.convert("L")).ravel().tolist())) > 10
+
+
+def test_learning_curves_without_validation():
+    history = History({"epoch": r["epoch"], "loss": r["loss"], "accuracy": r["accuracy"]} for r in HISTORY)
+    assert all(len(axes.lines) == 1 for axes in report.learning_curves(history, "a title").axes)
+
+
+def test_confusion_matrix_figure(tmp_path):
+    figure = report.confusion_matrix_figure([[1200, 0], [0, 0]], ("no", "yes"), "a title")
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["1,200", "100.0% of 1,200", "0", "0.0% of 1,200", "0", "0.0% of 0", "0", "0.0% of 0"]
+    report.save_png(figure, tmp_path / "matrix.png")
+
+
+def test_pictures_are_the_same_each_time(tmp_path):
+    for name in ("a.png", "b.png"):
+        report.save_png(report.learning_curves(HISTORY, "a title"), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress(terminal):
+    text = io.StringIO()
+    progress = ProgressReport(Console(file=text, force_terminal=terminal, width=100))
+    progress.on_start(mc.nn.Sequential(), 10, 2)
+    progress.on_step(1, 1, 0.5)
+    progress.on_epoch({"epoch": 1, "loss": 0.51234, "test_accuracy": 0.75})
+    progress.on_end()
+    line = "epoch  1/10  loss 0.512  test_accuracy 0.750  (0.0 s)"
+    assert line in text.getvalue()
+    if not terminal:
+        assert text.getvalue() == line + "\n"
