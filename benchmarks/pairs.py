@@ -54,6 +54,7 @@ def alternate(ours: Step, other: Step, seconds: float = 20.0, warmup: int = 3) -
 
 
 def _timed(step: Step) -> tuple[float, bool]:
+    time.sleep(0.01)  # the other side's threads may still be spinning: let them go to sleep
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     start = time.perf_counter()
     step()

@@ -355,7 +355,10 @@ class HookHandle:
         self._hooks, self._hook = hooks, hook
 
     def remove(self) -> None:
-        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
+        for place, hook in enumerate(self._hooks):
+            if hook is self._hook:
+                del self._hooks[place]
+                return
 
     def __enter__(self) -> "HookHandle":
         return self

@@ -13,10 +13,26 @@ from typing import Any
 from ..contracts import CONTRACTS
 from .algorithms import choose
 
-try:
-    from . import _host as host  # type: ignore[attr-defined] # compiled
-except ImportError as error:
-    raise ImportError("minicnn's kernels are not built: run `pip install .` (or `pip install -e .` to work on it)") from error
+def _load_host() -> ModuleType:
+    """The module that brings OpenMP with it, loaded so that idle threads soon go to sleep.
+
+    GCC's OpenMP lets a thread that waits spin for milliseconds. On a machine that has other things to do it then waits for
+    a processor that a spinning thread holds, and a training step takes ten times as long. The library reads its setting
+    when it is loaded; what the user has set stands, and other libraries' settings stay as they are.
+    """
+    quiet = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ)
+    if quiet:
+        os.environ["GOMP_SPINCOUNT"] = "300"
+    try:
+        return importlib.import_module(f"{__name__}._host")
+    except ModuleNotFoundError as error:
+        raise ImportError("minicnn's kernels are not built: run `pip install .` (`pip install -e .` to work on it)") from error
+    finally:
+        if quiet:
+            del os.environ["GOMP_SPINCOUNT"]
+
+
+host = _load_host()
 
 FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "random", "optim")
 

@@ -1,228 +1,351 @@
-"""Copies along strided walks, and picking elements by index. Elements are moved by their size, whatever they mean."""
+"""Copies: strided walks, filling, and taking by index. Plain copies move bytes: a dtype counts only by its size."""
 
 include "common.pxi"
 
 from cython.parallel cimport prange
 
-cdef enum:
-    RANK = 32  # most axes of an array
-
-ctypedef fused element:
+# An element of 1, 4 or 8 bytes.
+ctypedef fused item:
     uint8_t
     uint32_t
     uint64_t
 
+cdef enum:
+    RANK = 32               # most axes of a walk, once neighbours are merged
+    GRAIN = 16384           # elements of a task
+    TILE = 32               # side of a tile of a transpose: its 32 lines of 32 elements fit the L1 cache
+    BLOCK = 64              # columns of a task of take_grad
 
-# A strided walk as flat numbers: axis 0 is the innermost; axes of size 1 are left out, neighbours that lie in one line
-# are merged.
+
+# -------------------------------------------------------------------------------------------------- strided walks
+# Axis 0 is the innermost, along which the contiguous array runs: the columns of a plane. Axis 1 are its rows. The plane
+# is cut into tiles. If the other array doesn't run along the columns, the axis on which its steps are shortest becomes
+# the rows: then a tile has short ways in both.
+
 cdef struct Walk:
     int rank
-    Py_ssize_t shape[RANK]
-    Py_ssize_t step[RANK]
-    Py_ssize_t offset
-    Py_ssize_t rows     # how many times the innermost axis is run through
+    Py_ssize_t size[RANK]
+    Py_ssize_t from_step[RANK]
+    Py_ssize_t to_step[RANK]
+    Py_ssize_t tile_columns, tile_rows, column_tiles, row_tiles
+    Py_ssize_t count  # of tiles
 
 
-cdef Walk new_walk(tuple shape, tuple strides, Py_ssize_t offset) except *:
-    cdef Walk walk
+cdef inline Py_ssize_t length(Py_ssize_t step) noexcept nogil:
+    return -step if step < 0 else step
+
+
+cdef int set_axes(Walk* walk, tuple shape, tuple strides, bint reading) except -1:
+    """The axes of a walk that reads (or else writes) with these strides, neighbours merged where one goes on as the other."""
+    cdef Py_ssize_t size, stride, run = 1
     cdef int axis
-    cdef Py_ssize_t size, step
-    walk.rank, walk.offset, walk.rows = 0, offset, 1
+    cdef Py_ssize_t* step = walk.from_step if reading else walk.to_step
+    cdef Py_ssize_t* along = walk.to_step if reading else walk.from_step
+    walk.rank = 0
     for axis in range(len(shape) - 1, -1, -1):
-        size, step = shape[axis], strides[axis]
+        size = shape[axis]
+        stride = strides[axis]
         if size == 1:
             continue
-        if walk.rank and step == walk.step[walk.rank - 1] * walk.shape[walk.rank - 1]:
-            walk.shape[walk.rank - 1] *= size
+        if walk.rank > 0 and stride == step[walk.rank - 1] * walk.size[walk.rank - 1]:
+            walk.size[walk.rank - 1] *= size
             continue
         if walk.rank == RANK:
-            raise ValueError(f"a walk has at most {RANK} axes")
-        walk.shape[walk.rank], walk.step[walk.rank] = size, step
+            raise ValueError(f"strided walk over {len(shape)} axes, {RANK} are possible")
+        walk.size[walk.rank] = size
+        step[walk.rank] = stride
         walk.rank += 1
-    if walk.rank == 0:
-        walk.shape[0], walk.step[0], walk.rank = 1, 1, 1
-    for axis in range(1, walk.rank):
-        walk.rows *= walk.shape[axis]
-    return walk
-
-
-cdef Py_ssize_t row_start(const Walk* walk, Py_ssize_t row) noexcept nogil:
-    """Where a row of the walk begins in the strided array."""
-    cdef Py_ssize_t place = walk.offset
-    cdef int axis
-    for axis in range(1, walk.rank):
-        place += row % walk.shape[axis] * walk.step[axis]
-        row //= walk.shape[axis]
-    return place
-
-
-cdef void read_row(const element* x, element* y, Py_ssize_t count, Py_ssize_t step) noexcept nogil:
-    cdef Py_ssize_t i
-    if step == 1:
-        memcpy(y, x, count * sizeof(element))
-    else:
-        for i in range(count):
-            y[i] = x[i * step]
-
-
-cdef void write_row(element* y, const element* x, Py_ssize_t count, Py_ssize_t step) noexcept nogil:
-    cdef Py_ssize_t i
-    if step == 1:
-        memcpy(y, x, count * sizeof(element))
-    else:
-        for i in range(count):
-            y[i * step] = x[i]
-
-
-cdef void _get(const element* x, element* y, const Walk* walk) noexcept nogil:
-    cdef Py_ssize_t width = walk.shape[0], row
-    for row in prange(walk.rows, num_threads=threads(walk.rows * width), schedule="static"):
-        read_row(x + row_start(walk, row), y + row * width, width, walk.step[0])
-
-
-cdef void _set(element* y, const element* x, const Walk* walk) noexcept nogil:
-    cdef Py_ssize_t width = walk.shape[0], row
-    for row in prange(walk.rows, num_threads=threads(walk.rows * width), schedule="static"):
-        write_row(y + row_start(walk, row), x + row * width, width, walk.step[0])
-
-
-def strided_get(x, y, shape, strides, offset):
-    cdef void* source = data(x)
-    cdef void* target = data(y)
-    cdef Walk walk = new_walk(tuple(shape), tuple(strides), offset)
-    if y.size == 0:
-        return
-    if x.itemsize == 1:
-        _get[uint8_t](<uint8_t*>source, <uint8_t*>target, &walk)
-    elif x.itemsize == 4:
-        _get[uint32_t](<uint32_t*>source, <uint32_t*>target, &walk)
-    else:
-        _get[uint64_t](<uint64_t*>source, <uint64_t*>target, &walk)
-
-
-def strided_set(y, x, shape, strides, offset):
-    cdef void* target = data(y)
-    cdef void* source = data(x)
-    cdef Walk walk = new_walk(tuple(shape), tuple(strides), offset)
-    if x.size == 0:
-        return
-    if x.itemsize == 1:
-        _set[uint8_t](<uint8_t*>target, <uint8_t*>source, &walk)
-    elif x.itemsize == 4:
-        _set[uint32_t](<uint32_t*>target, <uint32_t*>source, &walk)
-    else:
-        _set[uint64_t](<uint64_t*>target, <uint64_t*>source, &walk)
-
-
-# ------------------------------------------------------------------------------------------------------------- fill
-
-cdef void _fill(element* y, element value, Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in prange(count, num_threads=threads(count), schedule="static"):
-        y[i] = value
-
-
-def fill(y, value):
-    cdef void* target = data(y)
-    one = np.array([value]).astype(y.dtype)
-    cdef void* bits = data(one)
-    if y.itemsize == 1:
-        _fill[uint8_t](<uint8_t*>target, (<uint8_t*>bits)[0], y.size)
-    elif y.itemsize == 4:
-        _fill[uint32_t](<uint32_t*>target, (<uint32_t*>bits)[0], y.size)
-    else:
-        _fill[uint64_t](<uint64_t*>target, (<uint64_t*>bits)[0], y.size)
-
-
-# ---------------------------------------------------------------------------------------------------------- indices
-
-cdef int check_indices(object index, Py_ssize_t length, str name) except -1:
-    """Every index is inside before anything is written."""
-    cdef const int64_t* places = <const int64_t*>data(index)
-    cdef Py_ssize_t count = index.size, i
-    for i in range(count):
-        if places[i] < 0 or places[i] >= length:
-            raise IndexError(f"{name}: index {places[i]} is outside 0..{length - 1}")
+    while walk.rank < 2:
+        walk.size[walk.rank] = 1
+        step[walk.rank] = 0
+        walk.rank += 1
+    for axis in range(walk.rank):
+        along[axis] = run
+        run *= walk.size[axis]
     return 0
 
 
-cdef void _take(const char* x, const int64_t* index, char* y, Py_ssize_t outer, Py_ssize_t length, Py_ssize_t count,
-                Py_ssize_t width) noexcept nogil:
-    """Widths in bytes."""
-    cdef Py_ssize_t k
-    for k in prange(outer * count, num_threads=threads(outer * count * width), schedule="static"):
-        memcpy(y + k * width, x + (k // count * length + index[k % count]) * width, width)
+cdef void choose_tiles(Walk* walk, bint reading) noexcept nogil:
+    cdef Py_ssize_t* step = walk.from_step if reading else walk.to_step
+    cdef int best = 1, axis
+    cdef bint transposing
+    for axis in range(2, walk.rank):
+        if length(step[axis]) < length(step[best]) and walk.size[axis] > 1:
+            best = axis
+    transposing = length(step[0]) > 1 and length(step[best]) < length(step[0])
+    if transposing:
+        walk.size[1], walk.size[best] = walk.size[best], walk.size[1]
+        walk.from_step[1], walk.from_step[best] = walk.from_step[best], walk.from_step[1]
+        walk.to_step[1], walk.to_step[best] = walk.to_step[best], walk.to_step[1]
+    walk.tile_columns = TILE if transposing else min(GRAIN, walk.size[0])
+    walk.tile_rows = TILE if transposing else max(1, GRAIN // walk.tile_columns)
+
+
+cdef void count_tiles(Walk* walk) noexcept nogil:
+    cdef int axis
+    walk.column_tiles = (walk.size[0] + walk.tile_columns - 1) // walk.tile_columns
+    walk.row_tiles = (walk.size[1] + walk.tile_rows - 1) // walk.tile_rows
+    walk.count = walk.column_tiles * walk.row_tiles
+    for axis in range(2, walk.rank):
+        walk.count *= walk.size[axis]
+
+
+cdef inline void copy_plane(const item* x, item* y, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t from_row,
+                            Py_ssize_t from_column, Py_ssize_t to_row, Py_ssize_t to_column) noexcept nogil:
+    cdef Py_ssize_t r, c
+    for r in range(rows):
+        if from_column == 1 and to_column == 1:
+            memcpy(y + r * to_row, x + r * from_row, columns * sizeof(item))
+        else:
+            for c in range(columns):
+                y[r * to_row + c * to_column] = x[r * from_row + c * from_column]
+
+
+cdef void copy_tile(const item* x, item* y, const Walk* walk, Py_ssize_t tile) noexcept nogil:
+    cdef Py_ssize_t column = tile % walk.column_tiles * walk.tile_columns, rest = tile // walk.column_tiles
+    cdef Py_ssize_t row = rest % walk.row_tiles * walk.tile_rows, place
+    cdef int axis
+    rest = rest // walk.row_tiles
+    x += row * walk.from_step[1] + column * walk.from_step[0]
+    y += row * walk.to_step[1] + column * walk.to_step[0]
+    for axis in range(2, walk.rank):
+        place = rest % walk.size[axis]
+        rest = rest // walk.size[axis]
+        x += place * walk.from_step[axis]
+        y += place * walk.to_step[axis]
+    copy_plane(x, y, min(walk.tile_rows, walk.size[1] - row), min(walk.tile_columns, walk.size[0] - column),
+               walk.from_step[1], walk.from_step[0], walk.to_step[1], walk.to_step[0])
+
+
+cdef void copy_tiles(const item* x, item* y, const Walk* walk, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    cdef Py_ssize_t tile
+    for tile in range(begin, end):
+        copy_tile(x, y, walk, tile)
+
+
+cdef void run(const item* x, item* y, const Walk* walk, int team) noexcept nogil:
+    cdef Py_ssize_t each = max(1, GRAIN // (walk.tile_rows * walk.tile_columns)), task
+    for task in prange((walk.count + each - 1) // each, num_threads=team, schedule="guided"):
+        copy_tiles(x, y, walk, task * each, min(walk.count, (task + 1) * each))
+
+
+cdef int walk_along(object x, Py_ssize_t x_offset, object y, Py_ssize_t y_offset, tuple shape, tuple strides, bint reading,
+                    bint in_order) except -1:
+    """Copy x to y. in_order: exactly as an index counts up, on one thread."""
+    cdef Walk walk
+    cdef const uint8_t* px = <const uint8_t*>data(x)
+    cdef uint8_t* py = <uint8_t*>data(y)
+    cdef Py_ssize_t size = x.itemsize
+    cdef int team = 1 if in_order else threads(y.size if reading else x.size)
+    if 0 in shape:
+        return 0
+    set_axes(&walk, shape, strides, reading)
+    if in_order:
+        walk.tile_columns, walk.tile_rows = walk.size[0], walk.size[1]
+    else:
+        choose_tiles(&walk, reading)
+    count_tiles(&walk)
+    px += x_offset * size
+    py += y_offset * size
+    if size == 1:
+        with nogil:
+            run(<const uint8_t*>px, <uint8_t*>py, &walk, team)
+    elif size == 4:
+        with nogil:
+            run(<const uint32_t*>px, <uint32_t*>py, &walk, team)
+    elif size == 8:
+        with nogil:
+            run(<const uint64_t*>px, <uint64_t*>py, &walk, team)
+    else:
+        raise TypeError(f"no copies of {x.dtype}: elements of {size} bytes")
+    return 0
+
+
+def strided_get(x, y, shape, strides, offset):
+    walk_along(x, offset, y, 0, tuple(shape), tuple(strides), True, False)
+
+
+def strided_set(y, x, shape, strides, offset):
+    walk_along(x, 0, y, offset, tuple(shape), tuple(strides), False, meets_itself(shape, strides))
+
+
+def meets_itself(shape, strides):
+    """Whether a walk may come to a place twice: it doesn't where every step is longer than all shorter ones together."""
+    reach = 0
+    for step, size in sorted((abs(stride), size) for size, stride in zip(shape, strides) if size > 1):
+        if step <= reach:
+            return True
+        reach += step * (size - 1)
+    return False
+
+
+# -------------------------------------------------------------------------------------------------------- filling
+
+cdef inline void fill_some(item* y, Py_ssize_t n, item value) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = value
+
+
+cdef void fill_all(item* y, Py_ssize_t n, item value) noexcept nogil:
+    cdef Py_ssize_t task
+    for task in prange((n + GRAIN - 1) // GRAIN, num_threads=threads(n), schedule="guided"):
+        fill_some(y + task * GRAIN, min(GRAIN, n - task * GRAIN), value)
+
+
+def fill(y, value):
+    cdef void* py = data(y)
+    pattern = np.array(value, y.dtype)
+    cdef void* pv = data(pattern)
+    cdef Py_ssize_t n = y.size
+    if y.itemsize == 1:
+        with nogil:
+            fill_all(<uint8_t*>py, n, (<uint8_t*>pv)[0])
+    elif y.itemsize == 4:
+        with nogil:
+            fill_all(<uint32_t*>py, n, (<uint32_t*>pv)[0])
+    else:
+        with nogil:
+            fill_all(<uint64_t*>py, n, (<uint64_t*>pv)[0])
+
+
+# ------------------------------------------------------------------------------------------------ taking by index
+
+cdef int check_index(str kernel, object index, Py_ssize_t size) except -1:
+    cdef const int64_t* place = <const int64_t*>data(index)
+    cdef Py_ssize_t n = index.size, i
+    for i in range(n):
+        if place[i] < 0 or place[i] >= size:
+            where = ", ".join(str(k) for k in np.unravel_index(i, index.shape))
+            raise IndexError(f"{kernel}: index[{where}] is {place[i]}, expected 0 to {size - 1}")
+    return 0
+
+
+cdef inline void take_some(const item* x, const int64_t* index, item* y, Py_ssize_t n, Py_ssize_t inner) noexcept nogil:
+    """n rows of `inner` elements."""
+    cdef Py_ssize_t m
+    for m in range(n):
+        if inner == 1:
+            y[m] = x[index[m]]
+        else:
+            memcpy(y + m * inner, x + index[m] * inner, inner * sizeof(item))
+
+
+cdef void take_all(const item* x, const int64_t* index, item* y, Py_ssize_t outer, Py_ssize_t length, Py_ssize_t inner,
+                   Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t grain = max(1, GRAIN // max(1, inner)), blocks = (n + grain - 1) // grain, task, o, m
+    for task in prange(outer * blocks, num_threads=threads(outer * n * inner), schedule="guided"):
+        o = task // blocks
+        m = task % blocks * grain
+        take_some(x + o * length * inner, index + m, y + (o * n + m) * inner, min(grain, n - m), inner)
 
 
 def take(x, index, y):
-    check_indices(index, x.shape[1], "take")
-    if y.size:
-        _take(<const char*>data(x), <const int64_t*>data(index), <char*>data(y), x.shape[0], x.shape[1], index.shape[0],
-              x.shape[2] * x.itemsize)
+    cdef Py_ssize_t outer = x.shape[0], length = x.shape[1], inner = x.shape[2], n = index.shape[0]
+    cdef void* px = data(x)
+    cdef void* py = data(y)
+    cdef const int64_t* place = <const int64_t*>data(index)
+    check_index("take", index, length)
+    if x.itemsize == 1:
+        with nogil:
+            take_all(<const uint8_t*>px, place, <uint8_t*>py, outer, length, inner, n)
+    elif x.itemsize == 4:
+        with nogil:
+            take_all(<const uint32_t*>px, place, <uint32_t*>py, outer, length, inner, n)
     else:
-        data(x), data(y)
+        with nogil:
+            take_all(<const uint64_t*>px, place, <uint64_t*>py, outer, length, inner, n)
 
 
-cdef void _take_grad(const real* g, const int64_t* index, real* dx, Py_ssize_t outer, Py_ssize_t length, Py_ssize_t count,
-                     Py_ssize_t width) noexcept nogil:
-    """Each thread owns whole outer slices, or columns of the only one, so that sums run in the order of m."""
-    cdef Py_ssize_t o, m, i, block, blocks = (width + 63) // 64, begin, end
-    cdef real* target
-    cdef const real* source
-    memset(dx, 0, outer * length * width * sizeof(real))
-    for block in prange(outer * blocks, num_threads=threads(outer * count * width), schedule="static"):
-        o = block // blocks
-        begin = block % blocks * 64
-        end = min(begin + 64, width)
-        for m in range(count):
-            target = dx + (o * length + index[m]) * width
-            source = g + (o * count + m) * width
-            for i in range(begin, end):
-                target[i] += source[i]
+cdef void take_back(const real* g, const int64_t* index, real* dx, Py_ssize_t length, Py_ssize_t inner, Py_ssize_t n,
+                    Py_ssize_t task) noexcept nogil:
+    """Task (outer index, block of columns): a place that was taken twice gets both gradients, in order."""
+    cdef Py_ssize_t blocks = (inner + BLOCK - 1) // BLOCK, o = task // blocks, column = task % blocks * BLOCK
+    cdef Py_ssize_t width = min(BLOCK, inner - column), d, m, i, at, to
+    for d in range(length):
+        memset(dx + (o * length + d) * inner + column, 0, width * sizeof(real))
+    for m in range(n):
+        at = (o * n + m) * inner + column
+        to = (o * length + index[m]) * inner + column
+        for i in range(width):
+            dx[to + i] += g[at + i]
 
 
-def take_grad(g, index, dx, length):
-    check_indices(index, length, "take_grad")
+cdef void take_grads(const real* g, const int64_t* index, real* dx, Py_ssize_t outer, Py_ssize_t length, Py_ssize_t inner,
+                     Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t task
+    cdef int team = threads(outer * (length + n) * inner)
+    for task in prange(outer * ((inner + BLOCK - 1) // BLOCK), num_threads=team, schedule="guided"):
+        take_back(g, index, dx, length, inner, n, task)
+
+
+def take_grad(g, index, dx, size):
+    cdef Py_ssize_t outer = dx.shape[0], length = dx.shape[1], inner = dx.shape[2], n = index.shape[0]
+    cdef void* pg = data(g)
+    cdef void* pd = data(dx)
+    cdef const int64_t* place = <const int64_t*>data(index)
+    check_index("take_grad", index, length)
     if g.dtype == F32:
-        _take_grad[float](<float*>data(g), <const int64_t*>data(index), <float*>data(dx), g.shape[0], length, g.shape[1],
-                          g.shape[2])
+        with nogil:
+            take_grads(<const float*>pg, place, <float*>pd, outer, length, inner, n)
     else:
-        _take_grad[double](<double*>data(g), <const int64_t*>data(index), <double*>data(dx), g.shape[0], length,
-                           g.shape[1], g.shape[2])
+        with nogil:
+            take_grads(<const double*>pg, place, <double*>pd, outer, length, inner, n)
 
 
-cdef void _pick(const element* x, const int64_t* index, element* y, Py_ssize_t outer, Py_ssize_t length,
-                Py_ssize_t inner) noexcept nogil:
-    cdef Py_ssize_t k
-    for k in prange(outer * inner, num_threads=threads(outer * inner), schedule="static"):
-        y[k] = x[(k // inner * length + index[k]) * inner + k % inner]
+cdef inline void pick_row(const item* x, const int64_t* index, item* y, Py_ssize_t inner) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(inner):
+        y[i] = x[index[i] * inner + i]
+
+
+cdef void pick_all(const item* x, const int64_t* index, item* y, Py_ssize_t outer, Py_ssize_t length,
+                   Py_ssize_t inner) noexcept nogil:
+    cdef Py_ssize_t o
+    for o in prange(outer, num_threads=threads(outer * inner), schedule="guided"):
+        pick_row(x + o * length * inner, index + o * inner, y + o * inner, inner)
 
 
 def pick(x, index, y):
-    check_indices(index, x.shape[1], "pick")
-    cdef void* source = data(x)
-    cdef void* target = data(y)
-    cdef const int64_t* places = <const int64_t*>data(index)
+    cdef Py_ssize_t outer = x.shape[0], length = x.shape[1], inner = x.shape[2]
+    cdef void* px = data(x)
+    cdef void* py = data(y)
+    cdef const int64_t* place = <const int64_t*>data(index)
+    check_index("pick", index, length)
     if x.itemsize == 1:
-        _pick[uint8_t](<uint8_t*>source, places, <uint8_t*>target, x.shape[0], x.shape[1], x.shape[2])
+        with nogil:
+            pick_all(<const uint8_t*>px, place, <uint8_t*>py, outer, length, inner)
     elif x.itemsize == 4:
-        _pick[uint32_t](<uint32_t*>source, places, <uint32_t*>target, x.shape[0], x.shape[1], x.shape[2])
+        with nogil:
+            pick_all(<const uint32_t*>px, place, <uint32_t*>py, outer, length, inner)
     else:
-        _pick[uint64_t](<uint64_t*>source, places, <uint64_t*>target, x.shape[0], x.shape[1], x.shape[2])
+        with nogil:
+            pick_all(<const uint64_t*>px, place, <uint64_t*>py, outer, length, inner)
 
 
-cdef void _pick_grad(const real* g, const int64_t* index, real* dx, Py_ssize_t outer, Py_ssize_t length,
-                     Py_ssize_t inner) noexcept nogil:
-    cdef Py_ssize_t k
-    memset(dx, 0, outer * length * inner * sizeof(real))
-    for k in prange(outer * inner, num_threads=threads(outer * inner), schedule="static"):
-        dx[(k // inner * length + index[k]) * inner + k % inner] = g[k]
+cdef inline void put_row(const item* g, const int64_t* index, item* dx, Py_ssize_t length, Py_ssize_t inner) noexcept nogil:
+    cdef Py_ssize_t i
+    memset(dx, 0, length * inner * sizeof(item))
+    for i in range(inner):
+        dx[index[i] * inner + i] = g[i]
 
 
-def pick_grad(g, index, dx, length):
-    check_indices(index, length, "pick_grad")
-    if g.dtype == F32:
-        _pick_grad[float](<float*>data(g), <const int64_t*>data(index), <float*>data(dx), g.shape[0], length, g.shape[1])
+cdef void put_all(const item* g, const int64_t* index, item* dx, Py_ssize_t outer, Py_ssize_t length,
+                  Py_ssize_t inner) noexcept nogil:
+    cdef Py_ssize_t o
+    for o in prange(outer, num_threads=threads(outer * length * inner), schedule="guided"):
+        put_row(g + o * inner, index + o * inner, dx + o * length * inner, length, inner)
+
+
+def pick_grad(g, index, dx, size):
+    cdef Py_ssize_t outer = dx.shape[0], length = dx.shape[1], inner = dx.shape[2]
+    cdef void* pg = data(g)
+    cdef void* pd = data(dx)
+    cdef const int64_t* place = <const int64_t*>data(index)
+    check_index("pick_grad", index, length)
+    if g.itemsize == 4:
+        with nogil:
+            put_all(<const uint32_t*>pg, place, <uint32_t*>pd, outer, length, inner)
     else:
-        _pick_grad[double](<double*>data(g), <const int64_t*>data(index), <double*>data(dx), g.shape[0], length,
-                           g.shape[1])
+        with nogil:
+            put_all(<const uint64_t*>pg, place, <uint64_t*>pd, outer, length, inner)

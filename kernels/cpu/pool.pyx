@@ -215,40 +215,56 @@ cdef Py_ssize_t* tap_offsets(const Pool* pool, Py_ssize_t across) except NULL:
     return offset
 
 
-cdef inline bint is_inside(const Pool* pool, const Span* rows, const Span* columns, bint whole,
-                           Py_ssize_t tap) noexcept nogil:
-    """Whether a tap lies inside x. Only windows over the edge need a division to know."""
-    if whole:
-        return tap < pool.kernel[0] * pool.kernel[1]
-    return (rows.first <= tap // pool.kernel[1] < rows.end) and (columns.first <= tap % pool.kernel[1] < columns.end)
+cdef inline bint is_inside(const Pool* pool, const Span* rows, const Span* columns, Py_ssize_t tap) noexcept nogil:
+    """Whether a tap of a window over the edge lies inside x."""
+    cdef Py_ssize_t r = tap // pool.kernel[1], s = tap % pool.kernel[1]
+    return rows.first <= r < rows.end and columns.first <= s < columns.end
+
+
+cdef inline void clear(real* dx, const Pool* pool, Py_ssize_t c0, Py_ssize_t c1) noexcept nogil:
+    """Set channels c0 <= c < c1 of a row of dx to 0."""
+    cdef Py_ssize_t w
+    if c1 - c0 == pool.channels:
+        memset(dx, 0, pool.width * pool.channels * sizeof(real))
+        return
+    for w in range(pool.width):
+        memset(dx + w * pool.channels + c0, 0, (c1 - c0) * sizeof(real))
+
+
+cdef inline void scatter_place(const real* dy, const place* position, real* corner, const Pool* pool, const Span* rows,
+                               const Span* columns, const Py_ssize_t* offset, Py_ssize_t c0, Py_ssize_t c1) noexcept nogil:
+    """One window. dy and position: its first channel, corner: where its tap 0 lies."""
+    cdef Py_ssize_t taps = pool.kernel[0] * pool.kernel[1], c
+    if is_whole(pool, rows, columns):
+        for c in range(c0, c1):
+            if position[c] < taps:
+                corner[offset[position[c]] + c] += dy[c]
+    else:
+        for c in range(c0, c1):
+            if is_inside(pool, rows, columns, position[c]):
+                corner[offset[position[c]] + c] += dy[c]
 
 
 cdef void scatter(const real* dy, const place* position, real* dx, const Pool* pool, const Py_ssize_t* offset,
                   Py_ssize_t n, Py_ssize_t c0, Py_ssize_t c1) noexcept nogil:
     """Add channels c0 <= c < c1 of picture n of dy to where they came from."""
-    cdef Py_ssize_t line = pool.width * pool.channels, cleared = 0, reach, p, q, c, at, i
+    cdef Py_ssize_t line = pool.width * pool.channels, cleared = 0, p, q, at
     cdef Span rows, columns
-    cdef real* corner
-    cdef bint whole
     dx += n * pool.height * line
-    for p in range(pool.rows + 1):
-        # Rows of dx are cleared just before a window first reaches them, while they stay in the cache.
+    for p in range(pool.rows):
         rows = span(pool, 0, p)
-        reach = pool.height if p == pool.rows else rows.start + (rows.end - 1) * pool.dilation[0] + 1
-        while cleared < reach:
-            for i in range(pool.width):
-                memset(dx + cleared * line + i * pool.channels + c0, 0, (c1 - c0) * sizeof(real))
+        # Rows of dx are cleared just before a window first reaches them, and are still in the cache when it does.
+        while cleared < min(pool.height, rows.start + pool.kernel[0] * pool.dilation[0]):
+            clear(dx + cleared * line, pool, c0, c1)
             cleared += 1
-        if p == pool.rows:
-            break
         for q in range(pool.columns):
             columns = span(pool, 1, q)
-            whole = is_whole(pool, &rows, &columns)
-            corner = dx + rows.start * line + columns.start * pool.channels
             at = ((n * pool.rows + p) * pool.columns + q) * pool.channels
-            for c in range(c0, c1):
-                if is_inside(pool, &rows, &columns, whole, position[at + c]):
-                    corner[offset[position[at + c]] + c] += dy[at + c]
+            scatter_place(dy + at, position + at, dx + rows.start * line + columns.start * pool.channels, pool, &rows,
+                          &columns, offset, c0, c1)
+    while cleared < pool.height:
+        clear(dx + cleared * line, pool, c0, c1)
+        cleared += 1
 
 
 cdef inline bint are_apart(const Pool* pool) noexcept nogil:
@@ -318,7 +334,7 @@ cdef void grad_pictures(const real* dy, const place* position, real* dx, const P
         for task in prange(pool.batch * pool.rows, num_threads=team, schedule="guided"):
             grad_band(dy, position, dx, pool, task)
     else:
-        while pool.batch * slices < PARTS and pool.channels // slices >= 32:
+        while pool.batch * slices < team and pool.channels // slices >= 64:
             slices *= 2
         for task in prange(pool.batch * slices, num_threads=team, schedule="guided"):
             scatter(dy, position, dx, pool, offset, task // slices, task % slices * pool.channels // slices,
@@ -354,19 +370,14 @@ cdef void pick_row(const real* x, const place* position, real* y, const Pool* po
     """Row p of picture n of y: x at the positions, 0 for those outside x."""
     cdef Py_ssize_t line = pool.width * pool.channels, q, c, at
     cdef Span rows = span(pool, 0, row % pool.rows), columns
-    cdef const real* corner
-    cdef bint whole
-    x += row // pool.rows * pool.height * line
+    x += row // pool.rows * pool.height * line + rows.start * line
     for q in range(pool.columns):
         columns = span(pool, 1, q)
-        whole = is_whole(pool, &rows, &columns)
-        corner = x + rows.start * line + columns.start * pool.channels
         at = (row * pool.columns + q) * pool.channels
         for c in range(pool.channels):
-            if is_inside(pool, &rows, &columns, whole, position[at + c]):
-                y[at + c] = corner[offset[position[at + c]] + c]
-            else:
-                y[at + c] = 0
+            y[at + c] = 0
+            if is_inside(pool, &rows, &columns, position[at + c]):
+                y[at + c] = x[columns.start * pool.channels + offset[position[at + c]] + c]
 
 
 cdef void pick_rows(const real* x, const void* position, bint narrow, real* y, const Pool* pool,
@@ -400,16 +411,13 @@ cdef void index_row(const place* position, int64_t* index, const Pool* pool, con
     """Row p of picture n: positions in the plane, 0 for those outside it."""
     cdef Py_ssize_t q, c, at
     cdef Span rows = span(pool, 0, row % pool.rows), columns
-    cdef bint whole
     for q in range(pool.columns):
         columns = span(pool, 1, q)
-        whole = is_whole(pool, &rows, &columns)
         at = (row * pool.columns + q) * pool.channels
         for c in range(pool.channels):
-            if is_inside(pool, &rows, &columns, whole, position[at + c]):
+            index[at + c] = 0
+            if is_inside(pool, &rows, &columns, position[at + c]):
                 index[at + c] = rows.start * pool.width + columns.start + offset[position[at + c]]
-            else:
-                index[at + c] = 0
 
 
 def max_pool2d_index(position, index, size, kernel, stride, padding, dilation):
@@ -450,15 +458,25 @@ cdef inline void average_place(const real* x, real* y, const Pool* pool, const S
     """One window of `width` channels. x: the picture, y: the output, both from the same channel."""
     cdef real sum[CHUNK]
     cdef real divisor = <real>share(pool, rows, columns)
-    cdef const real* tap
-    cdef Py_ssize_t r, s, c
-    for c in range(width):
-        sum[c] = 0
-    for r in range(rows.first, rows.end):
-        for s in range(columns.first, columns.end):
-            tap = x + ((rows.start + r) * pool.width + columns.start + s) * pool.channels
-            for c in range(width):
-                sum[c] += tap[c]
+    cdef Py_ssize_t across = pool.channels, down = pool.width * across, r, s, c
+    x += rows.start * down + columns.start * across
+    if pool.kernel[0] == 2 and pool.kernel[1] == 2 and is_whole(pool, rows, columns):
+        for c in range(width):
+            sum[c] = (x[c] + x[across + c]) + (x[down + c] + x[down + across + c])
+    else:
+        for c in range(width):
+            sum[c] = 0
+        for r in range(rows.first, rows.end):
+            s = columns.first
+            while s + 3 <= columns.end:  # three at a time spare loads and stores of the sums
+                for c in range(width):
+                    sum[c] += x[r * down + s * across + c] + (x[r * down + (s + 1) * across + c]
+                                                              + x[r * down + (s + 2) * across + c])
+                s += 3
+            while s < columns.end:
+                for c in range(width):
+                    sum[c] += x[r * down + s * across + c]
+                s += 1
     for c in range(width):
         y[c] = sum[c] / divisor
 
@@ -497,7 +515,7 @@ def avg_pool2d(x, y, kernel, stride, padding, size, count_include_pad, divisor):
 
 
 cdef inline void average_back(const real* dy, real* dx, const Pool* pool, const Span* rows, const Span* columns,
-                              Py_ssize_t width) noexcept nogil:
+                              Py_ssize_t width, bint add) noexcept nogil:
     """One window of `width` channels, to the row of dx given."""
     cdef real part[CHUNK]
     cdef real divisor = <real>share(pool, rows, columns)
@@ -506,8 +524,11 @@ cdef inline void average_back(const real* dy, real* dx, const Pool* pool, const 
         part[c] = dy[c] / divisor
     for s in range(columns.first, columns.end):
         at = (columns.start + s) * pool.channels
-        for c in range(width):
-            dx[at + c] += part[c]
+        if add:
+            for c in range(width):
+                dx[at + c] += part[c]
+        else:
+            memcpy(dx + at, part, width * sizeof(real))
 
 
 cdef void average_grad_row(const real* dy, real* dx, const Pool* pool, Py_ssize_t row) noexcept nogil:
@@ -515,8 +536,10 @@ cdef void average_grad_row(const real* dy, real* dx, const Pool* pool, Py_ssize_
     cdef Py_ssize_t n = row // pool.height, h = row % pool.height, p, q, c
     cdef Py_ssize_t last = (h + pool.before[0]) // pool.stride[0], reach = h + pool.before[0] - pool.kernel[0] + 1
     cdef Span rows, columns
+    cdef bint add = not (are_apart(pool) and are_everywhere(pool))
     dx += row * pool.width * pool.channels
-    memset(dx, 0, pool.width * pool.channels * sizeof(real))
+    if add:
+        memset(dx, 0, pool.width * pool.channels * sizeof(real))
     for p in range((reach + pool.stride[0] - 1) // pool.stride[0] if reach > 0 else 0, min(pool.rows, last + 1)):
         rows = span(pool, 0, p)
         for q in range(pool.columns):
@@ -524,7 +547,7 @@ cdef void average_grad_row(const real* dy, real* dx, const Pool* pool, Py_ssize_
             c = 0
             while c < pool.channels:
                 average_back(dy + ((n * pool.rows + p) * pool.columns + q) * pool.channels + c, dx + c, pool, &rows,
-                             &columns, min(CHUNK, pool.channels - c))
+                             &columns, min(CHUNK, pool.channels - c), add)
                 c += CHUNK
 
 

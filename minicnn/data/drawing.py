@@ -80,7 +80,7 @@ def length(x: Array, y: Array) -> Array:
 
 def ellipse(x: Array, y: Array, radius_x: Array | float, radius_y: Array | float) -> Array:
     """Signed distance to an ellipse around (0, 0); exact for circles, close enough to antialias the others."""
-    return (length(x / radius_x, y / radius_y) - 1) * np.minimum(radius_x, radius_y)
+    return (length(x / radius_x, y / radius_y) - 1) * np.minimum(radius_x, radius_y, dtype=np.float32)
 
 
 def box(x: Array, y: Array, half_width: Array | float, half_height: Array | float, rounding: Array | float) -> Array:

@@ -13,18 +13,24 @@ from .drawing import Array, Canvas, Dice, blur, box, cover, ellipse, length, out
 SKIN = [(255, 224, 196), (247, 205, 170), (236, 188, 150), (217, 160, 116), (190, 130, 88), (150, 98, 64),
         (130, 86, 60), (110, 72, 52)]
 HAIR = [(28, 22, 22), (52, 34, 26), (88, 56, 34), (132, 84, 44), (184, 132, 66), (226, 188, 112), (168, 70, 36),
-        (120, 58, 36),
-        (70, 46, 36), (198, 152, 90), (150, 148, 150), (226, 224, 220), (64, 84, 160), (206, 92, 140)]
+        (120, 58, 36), (70, 46, 36), (198, 152, 90), (150, 148, 150), (226, 224, 220), (64, 84, 160), (206, 92, 140)]
 CLOTH = [(214, 69, 65), (244, 164, 66), (250, 214, 96), (88, 172, 104), (62, 142, 190), (60, 74, 130), (150, 94, 176),
          (240, 240, 236), (60, 62, 70), (232, 130, 150)]
 BACKGROUND = [(160, 205, 235), (248, 214, 160), (190, 226, 190), (236, 180, 180), (204, 186, 228), (120, 150, 180),
               (90, 110, 110), (235, 235, 230), (70, 74, 96), (226, 160, 110), (150, 190, 190), (110, 84, 80)]
 IRIS = [(70, 44, 26), (104, 66, 34), (70, 110, 150), (88, 136, 96), (96, 100, 110), (40, 32, 30)]
 FRAME = [(30, 28, 32), (96, 54, 36), (170, 46, 50), (46, 66, 120), (190, 160, 80), (180, 184, 190)]
-LIPS = np.float32([0.62, 0.25, 0.26])[None, :, None, None]
-LIPSTICK = np.float32([0.78, 0.14, 0.2])[None, :, None, None]
-BLUSH = np.float32([1.0, 0.72, 0.7])[None, :, None, None]
-INK = np.float32([40, 26, 28])[None, :, None, None] / 255
+
+
+def _fixed(red: float, green: float, blue: float) -> Array:
+    """One colour for all the pictures."""
+    return np.array([red, green, blue], np.float32)[None, :, None, None]
+
+
+LIPS = _fixed(0.62, 0.25, 0.26)
+LIPSTICK = _fixed(0.78, 0.14, 0.2)
+BLUSH = _fixed(1.0, 0.72, 0.7)
+INK = _fixed(0.16, 0.1, 0.11)
 
 
 @dataclass
@@ -63,10 +69,8 @@ def make_head(canvas: Canvas, dice: Dice) -> Head:
     raised = y * np.cos(pitch) - front * np.sin(pitch)
     pixel = canvas.pixel / scale
     mask = cover((radius - 1) * width, pixel)
-    return Head(
-        x=x, y=y, u=width * turned, v=raised, depth=depth, mask=mask, lit=mask, pixel=pixel,
-        width=width, yaw=yaw, skin=dice.colour(SKIN, 0.03), hair=dice.colour(HAIR, 0.04),
-    )  # fmt: skip
+    return Head(x=x, y=y, u=width * turned, v=raised, depth=depth, mask=mask, lit=mask, pixel=pixel, width=width,
+                yaw=yaw, skin=dice.colour(SKIN, 0.03), hair=dice.colour(HAIR, 0.04))
 
 
 def draw_background(canvas: Canvas, dice: Dice) -> None:
@@ -226,8 +230,10 @@ def draw_hat(canvas: Canvas, head: Head, dice: Dice) -> None:
     line = dice.between(-0.56, -0.44)
     cap = ellipse(head.x, head.y + 0.1, head.width + 0.1, 1.04)
     canvas.paint(worn * cover(ellipse(head.x, head.y + 1.2, 0.17, 0.17), head.pixel), np.minimum(1.2 * cloth, 1))
-    canvas.paint(worn * cover(np.maximum(cap, head.v - line), head.pixel), cloth)
+    share = worn * cover(np.maximum(cap, head.v - line), head.pixel)
+    canvas.paint(share, cloth)
     canvas.paint(worn * cover(np.maximum(cap - 0.03, np.abs(head.v - line) - 0.09), head.pixel), 0.8 * cloth)
+    head.lit = np.maximum(head.lit, share)
 
 
 def draw_light(canvas: Canvas, head: Head, dice: Dice) -> None:

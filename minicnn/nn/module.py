@@ -45,8 +45,9 @@ class Module:
     A subclass calls `super().__init__()`, assigns parameters and submodules to attributes, and writes `forward`.
     `training` says whether it is being trained (dropout and batch norm ask).
 
-    What a layer with weights says for loading from other frameworks: `from_torch` and its three companions, and the
-    four names below, by which it is told whether weights follow a flattened picture (see nn/layout.py).
+    A layer converts its own arrays from and to other frameworks' layouts (`from_torch` and its three companions). Where
+    PyTorch's weights stand behind a flattened picture, their order differs too: that is found out by `follow` and by
+    the three attributes below (see nn/layout.py).
     """
 
     #: The features come out in the order they came in, but for what the children did, one after the other.

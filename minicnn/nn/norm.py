@@ -61,8 +61,8 @@ class BatchNorm1d(BatchNorm):
     flat_inputs = ("weight", "bias", "running_mean", "running_var")
 
     def follow(self, flow: Flow) -> Flow:
-        known = flow.flat or flow.channels == self.num_features
-        return flow if known else flow.of_picture(self.num_features)
+        news = flow.certain and not flow.flat and flow.channels != self.num_features
+        return flow.of_picture(self.num_features) if news else flow
 
 
 @layer

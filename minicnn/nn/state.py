@@ -94,21 +94,24 @@ def load(model: Any, state: Mapping[str, Any], layout: str, strict: bool,
     unexpected = [key for key in given if key not in own]
     orders, unclear = flatten_orders(model, flatten) if layout == "torch" else ({}, {})
     problems = _misnamed(missing, unexpected, own) if strict else []
-    ready: list[tuple[Tensor, np.ndarray]] = []
+    ready: dict[int, tuple[str, Tensor, np.ndarray]] = {}
     for key, entry in own.items():
         if key not in given:
             continue
         try:
             if entry.path in unclear and entry.name in entry.owner.flat_inputs:
                 raise ValueError(unclear[entry.path])
-            ready.append((entry.tensor, _native(entry, given[key], layout, orders.get(entry.path, 1))))
+            array = _native(entry, given[key], layout, orders.get(entry.path, 1))
+            first, _, before = ready.setdefault(id(entry.tensor), (key, entry.tensor, array))
+            if not np.array_equal(before, array, equal_nan=array.dtype in FLOATS):
+                raise ValueError(f"differs from {first}, but here they are one array")
         except (TypeError, ValueError) as error:
             problems.append(f"{key}: {error}")
     if problems:
         raise ValueError(f"load_state_dict: the state does not fit {type(model).__name__}, nothing was loaded:"
                          + _listed(problems))
     with no_grad():
-        for tensor, array in ready:
+        for _, tensor, array in ready.values():
             tensor.copy_(array)
     return LoadResult(missing, unexpected)
 

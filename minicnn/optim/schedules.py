@@ -111,7 +111,7 @@ class CosineAnnealingLR(Schedule):
         if t == 0:
             return lr
         if (t - 1) % (2 * self.T_max) == self.T_max:  # the wave was at its foot: nothing there to scale
-            return lr + (base_lr - self.eta_min) * self._height(1)
+            return lr + (base_lr - self.eta_min) * self._height(t)
         return self.eta_min + (lr - self.eta_min) * self._height(t) / self._height(t - 1)
 
     def _height(self, t: int) -> float:

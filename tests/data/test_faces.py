@@ -1,4 +1,4 @@
-"""Synthetic faces: the same from the same seed, balanced, and not to be told apart by anything but the mouth's shape."""
+"""Synthetic faces: the same from the same seed, balanced, and told apart by the shape of the mouth alone."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_as_a_data_set():
     ({"seed": -3}, ValueError, "seed must be at least 0, got -3"),
     ({"seed": None}, TypeError, "seed must be an int, got None"),
     ({"size": 8}, ValueError, "size must be at least 16, got 8"),
-])  # fmt: skip
+])
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         synthetic_faces(**{"count": 4, "seed": 0, **arguments})
@@ -142,6 +142,6 @@ def test_a_linear_classifier_stays_under_three_quarters(drawn):
 
     accuracies = []
     for penalty in (1e-1, 1.0, 1e1, 1e2, 1e3):
-        found = optimize.minimize(loss, np.zeros(features.shape[1]), penalty, "L-BFGS-B", True, options={"maxiter": 200})
+        found = optimize.minimize(loss, np.zeros(features.shape[1]), penalty, "L-BFGS-B", jac=True)
         accuracies.append(np.mean((features[TRAIN:] @ found.x > 0) == y[TRAIN:]))
     assert max(accuracies) < 0.75

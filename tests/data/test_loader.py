@@ -1,5 +1,6 @@
 """DataLoader: order, batches, the thread that prepares them, and the errors."""
 
+import contextlib
 import gc
 import threading
 import time
@@ -68,8 +69,9 @@ def test_batches_are_tensors_in_order(prefetch):
 
 
 @pytest.mark.parametrize(("count", "size", "drop_last", "expected"), [
-    (10, 4, True, 2), (8, 4, True, 2), (8, 4, False, 2), (3, 4, True, 0), (3, 4, False, 1), (0, 4, False, 0), (5, 1, False, 5),
-])  # fmt: skip
+    (10, 4, True, 2), (10, 4, False, 3), (8, 4, True, 2), (8, 4, False, 2), (3, 4, True, 0), (3, 4, False, 1),
+    (0, 4, False, 0), (5, 1, False, 5),
+])
 def test_length(count, size, drop_last, expected):
     loader = DataLoader(numbers(count), batch_size=size, drop_last=drop_last)
     assert len(loader) == len(list(loader)) == expected
@@ -200,10 +202,8 @@ def test_an_error_is_raised_where_the_batch_is_asked_for(prefetch):
 def test_an_error_leaves_no_reference_cycle():
     data = Slow(fails_at=0)
     left = weakref.ref(data)
-    try:
+    with contextlib.suppress(LookupError):
         next(iter(DataLoader(data)))
-    except LookupError:
-        pass
     del data
     assert left() is None
 
@@ -238,7 +238,7 @@ def test_a_list_of_tuples_is_a_data_set():
     ({"device": "quantum"}, ValueError, "device"),
     ({"dataset": 3}, TypeError, "dataset must have a length and items, got int"),
     ({"dataset": iter([1])}, TypeError, "dataset must have a length"),
-])  # fmt: skip
+])
 def test_wrong_arguments_are_refused_at_once(arguments, error, message):
     with pytest.raises(error, match=message):
         DataLoader(**{"dataset": numbers(), **arguments})

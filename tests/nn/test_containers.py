@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 
-import minicnn as mc
 import pytest
+
+import minicnn as mc
 from minicnn import nn
 from minicnn.nn.fuse import fusion, fusion_enabled
 

@@ -2,9 +2,10 @@
 
 from math import sqrt
 
-import minicnn as mc
 import numpy as np
 import pytest
+
+import minicnn as mc
 from minicnn import nn
 from minicnn.nn import init
 
@@ -64,8 +65,8 @@ def test_normal_has_its_mean():
 def test_truncated_normal_stays_inside_and_has_the_right_moments():
     values = init.trunc_normal_(mc.zeros(20000, dtype="f8"), mean=1, std=2, a=0, b=2).numpy()
     assert values.min() >= 0 and values.max() <= 2
-    # Between -0.5 and 0.5 deviations the variance is 1 - 2 * 0.5 * phi(0.5) / (2 Phi(0.5) - 1), with phi(0.5) = 0.352065
-    # and 2 Phi(0.5) - 1 = 0.382925.
+    # Between -0.5 and 0.5 deviations the variance is 1 - 2 * 0.5 * phi(0.5) / (2 Phi(0.5) - 1), with
+    # phi(0.5) = 0.352065 and 2 Phi(0.5) - 1 = 0.382925.
     assert values.mean() == pytest.approx(1, abs=0.02)
     assert values.std() == pytest.approx(2 * sqrt(1 - 0.352065 / 0.382925), rel=0.02)
     with pytest.raises(ValueError, match="nothing of a normal"):

@@ -1,8 +1,9 @@
 """Each layer: what it computes against PyTorch with the same weights, its repr, its refusals."""
 
-import minicnn as mc
 import numpy as np
 import pytest
+
+import minicnn as mc
 from minicnn import nn
 
 RNG = np.random.default_rng(3)
@@ -20,7 +21,8 @@ def last(array):
 
 
 def close(ours, theirs, tolerance=1e-5):
-    np.testing.assert_allclose(ours.numpy() if isinstance(ours, mc.Tensor) else ours, theirs, rtol=tolerance, atol=tolerance)
+    array = ours.numpy() if isinstance(ours, mc.Tensor) else ours
+    np.testing.assert_allclose(array, theirs, rtol=tolerance, atol=tolerance)
 
 
 # ------------------------------------------------------------------------------------------ against PyTorch
@@ -93,16 +95,17 @@ WEIGHT = np.array([1, 2, 0.5, 3], np.float32)
 def test_losses(name, target, options, reduction):
     torch = pytest.importorskip("torch")
     x = CHANCES[::-1].copy() if name == "BCELoss" else ROWS
-    into = {"ours": mc.tensor, "theirs": torch.tensor}
-    given = {who: {k: make(v) if isinstance(v, np.ndarray) else v for k, v in options.items()} for who, make in into.items()}
-    ours = getattr(nn, name)(**given["ours"], reduction=reduction)(mc.tensor(x), mc.tensor(target))
-    theirs = getattr(torch.nn, name)(**given["theirs"], reduction=reduction)(torch.tensor(x), torch.tensor(target))
-    close(ours, theirs.numpy())
+    values = {}
+    for who, losses, make in (("ours", nn, mc.tensor), ("theirs", torch.nn, torch.tensor)):
+        given = {k: make(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        values[who] = getattr(losses, name)(**given, reduction=reduction)(make(x), make(target))
+    close(values["ours"], values["theirs"].numpy())
 
 
-@pytest.mark.parametrize("name, shape", [("BatchNorm2d", (4, 3, 5, 6)), ("BatchNorm1d", (7, 6)), ("BatchNorm1d", (4, 5, 6))])
-@pytest.mark.parametrize("options", [{}, {"eps": 0.1, "momentum": 0.3}, {"affine": False}, {"track_running_stats": False}],
-                         ids=str)
+@pytest.mark.parametrize("name, shape", [
+    ("BatchNorm2d", (4, 3, 5, 6)), ("BatchNorm1d", (7, 6)), ("BatchNorm1d", (4, 5, 6))])
+@pytest.mark.parametrize("options", [
+    {}, {"eps": 0.1, "momentum": 0.3}, {"affine": False}, {"track_running_stats": False}], ids=str)
 def test_batch_norm_over_several_training_steps_and_after(name, shape, options):
     torch = pytest.importorskip("torch")
     ours, theirs = getattr(nn, name)(6, **options), getattr(torch.nn, name)(6, **options)
@@ -139,7 +142,8 @@ def test_conv2d_by_hand():
 
 
 @pytest.mark.parametrize("padding, stride, size", [
-    ("same", 1, (6, 5)), ("tf_same", 2, (3, 3)), ("valid", 1, (4, 3)), ("full", 1, (8, 7)), (((1, 2), (3, 0)), 1, (7, 6))])
+    ("same", 1, (6, 5)), ("tf_same", 2, (3, 3)), ("valid", 1, (4, 3)), ("full", 1, (8, 7)),
+    (((1, 2), (3, 0)), 1, (7, 6))])
 def test_conv2d_paddings(padding, stride, size):
     assert nn.Conv2d(4, 2, 3, stride, padding)(mc.tensor(PICTURE)).shape == (2, *size, 2)
 
@@ -168,7 +172,8 @@ def test_global_pools_and_flatten():
 def test_max_pool_returns_indices():
     y, index = nn.MaxPool2d(2, return_indices=True)(mc.tensor(PICTURE))
     plane = PICTURE.reshape(2, 30, 4)
-    np.testing.assert_array_equal(np.take_along_axis(plane, index.numpy().reshape(2, -1, 4), 1).reshape(y.shape), y.numpy())
+    picked = np.take_along_axis(plane, index.numpy().reshape(2, -1, 4), 1)
+    np.testing.assert_array_equal(picked.reshape(y.shape), y.numpy())
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.4), nn.Dropout2d(0.4)], ids=["elements", "channels"])
@@ -255,7 +260,8 @@ def test_wrong_inputs_are_refused(layer, shape, words):
 
 @pytest.mark.parametrize("layer, text", [
     (nn.Conv2d(3, 4, 3, 2, 1, 1, 1, False), "Conv2d(3, 4, kernel_size=(3, 3), stride=(2, 2), padding=1, bias=False)"),
-    (nn.Conv2d(4, 4, 3, dilation=2, groups=4), "Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1), dilation=(2, 2), groups=4)"),
+    (nn.Conv2d(4, 4, 3, dilation=2, groups=4),
+     "Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1), dilation=(2, 2), groups=4)"),
     (nn.MaxPool2d(2), "MaxPool2d(kernel_size=2, stride=2, padding=0, ceil_mode=False, dilation=1)"),
     (nn.Dropout(0.1), "Dropout(p=0.1)"), (nn.Softmax(), "Softmax(dim=-1)"), (nn.ELU(), "ELU(alpha=1.0)"),
     (nn.LeakyReLU(), "LeakyReLU(negative_slope=0.01)"), (nn.Softplus(), "Softplus(beta=1.0, threshold=20.0)"),

@@ -1,0 +1,129 @@
+"""Convolutions of channels-last pictures: forward, the gradient by the picture, the gradient by the filters.
+
+All of them come down to the register tile (tile.h). The output is cut into bands, rectangles of pixels whose input fits
+the second-level cache. A task copies the input of its band into a buffer, with the zeros of the padding around it (or reads
+it where it is, if there is no padding), lists where in it the pixels and the taps of the filter are, and walks over it
+tile by tile:
+
+    correlate      rows are pixels of the band, columns are filters, the sums go over the taps
+    weight_grad    rows are taps, columns are filters, the sums go over the pixels of some bands
+
+The gradient by the picture is a correlation as well: of dy with the filters turned around, channels and filters swapped.
+With a stride, an input pixel meets only some of the taps, those that fit its phase, its place within the stride: one
+correlation for each phase.
+
+Algorithm "depthwise" is for one filter per channel. It is the same walk with a vector of channels in place of one number.
+
+Results do not depend on the number of threads: an output of correlate is one sum in a fixed order, and the number of partial
+sums in weight_grad follows from the shape.
+"""
+
+include "common.pxi"
+include "tile.pxi"
+
+from cython.parallel cimport prange, threadid
+
+include "conv_bands.pxi"
+include "conv_correlate.pxi"
+include "conv_weight_grad.pxi"
+
+
+cdef Conv describe(picture, out, kernel, stride, padding, dilation, Py_ssize_t groups, algorithm) except *:
+    """The convolution that reads a picture of this shape and writes one of shape `out`."""
+    cdef Conv c
+    c.N, c.H, c.W, c.C = picture
+    c.P, c.Q, c.K = out[1:]
+    c.R, c.S = kernel
+    c.stride_h, c.stride_w = stride
+    c.dilation_h, c.dilation_w = dilation
+    c.top, c.left = padding[0], padding[2]
+    c.depthwise = algorithm == "depthwise"
+    if algorithm not in ("direct", "depthwise"):
+        raise ValueError(f"convolution: no algorithm {algorithm!r}, expected 'direct' or 'depthwise'")
+    if c.depthwise and not (groups == c.C == c.K):
+        raise ValueError(f"convolution: 'depthwise' is for one filter per channel, not {c.C} channels, {c.K} filters and "
+                         f"{groups} groups")
+    c.groups = 1 if c.depthwise else groups
+    c.D, c.F = c.C // c.groups, c.K // c.groups
+    c.depth = 1 if c.depthwise else c.D
+    c.panels = c.chunks = 0
+    if c.R == c.S == c.stride_h == c.stride_w == 1 and c.P == c.H and c.Q == c.W:   # no pixel sees its neighbours
+        c.W = c.Q = c.N * c.P * c.Q
+        c.N = c.H = c.P = 1
+    return c
+
+
+def conv2d_forward(x, w, bias, y, stride, padding, dilation, groups, algorithm):
+    cdef Conv c = describe(x.shape, y.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
+    cdef Py_ssize_t column = c.depth * c.K
+    cdef Phase phase = Phase(c.P, c.Q, 0, c.R, c.S, c.dilation_h, c.dilation_w, c.top, c.left, 0, c.S * column, column, 0)
+    cdef Layout layout = Layout(c.K, 1, c.F, c.P * c.Q * c.K, c.Q * c.K, c.K)
+    if x.dtype == F32:
+        correlate(&c, &phase, 1, &layout, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
+                  <float*>data(y))
+    else:
+        correlate(&c, &phase, 1, &layout, <const double*>data(x), <const double*>data(w), <const double*>data(bias),
+                  <double*>data(y))
+
+
+cdef struct Axis:                   # a phase along one axis: pixels first, first + stride, ...
+    Py_ssize_t first, count
+    Py_ssize_t taps, last, step     # taps last, last - step, ... reach them
+    Py_ssize_t dilation, before     # of the correlation that makes them
+
+
+cdef Axis phase_axis(Py_ssize_t phase, Py_ssize_t size, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t dilation,
+                     Py_ssize_t before):
+    """The pixels h with (h + before) % stride == phase. Output p and tap r met at h = p * stride - before + r * dilation."""
+    cdef Axis axis = Axis(((phase - before) % stride + stride) % stride, 0, 0, 0, 1, 1, 0)
+    cdef Py_ssize_t r
+    if axis.first < size:
+        axis.count = ceil_div(size - axis.first, stride)
+    for r in range(taps):
+        if r * dilation % stride == phase:
+            axis.taps += 1
+            axis.step = r - axis.last
+            axis.last = r
+    if axis.taps > 1:
+        axis.dilation = axis.step * dilation // stride
+    if axis.taps > 0:
+        axis.before = (axis.last * dilation - axis.first - before) // stride
+    return axis
+
+
+def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algorithm):
+    cdef Conv c = describe(dy.shape, dx.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
+    cdef Py_ssize_t filters = w.shape[3], column = w.shape[2] * filters, row = c.S * column, i, count = 0
+    cdef Layout layout = Layout(1, 1 if c.depthwise else filters, c.D, c.P * c.Q * c.K, c.stride_h * c.Q * c.K, c.stride_w * c.K)
+    cdef Axis high, wide
+    cdef Phase* phases = <Phase*>allocate(c.stride_h * c.stride_w, sizeof(Phase))
+    for i in range(c.stride_h * c.stride_w):
+        high = phase_axis(i // c.stride_w, c.P, c.R, c.stride_h, c.dilation_h, c.top)
+        wide = phase_axis(i % c.stride_w, c.Q, c.S, c.stride_w, c.dilation_w, c.left)
+        if high.count * wide.count == 0:
+            continue
+        phases[count] = Phase(
+            high.count, wide.count, (high.first * c.Q + wide.first) * c.K,
+            high.taps if wide.taps else 0, wide.taps if high.taps else 0, high.dilation, wide.dilation, high.before,
+            wide.before, high.last * row + wide.last * column, -high.step * row, -wide.step * column, 0)
+        count += 1
+    c.stride_h = c.stride_w = 1
+    try:
+        if count == 0:
+            pass
+        elif dy.dtype == F32:
+            correlate(&c, phases, count, &layout, <const float*>data(dy), <const float*>data(w), <const float*>NULL,
+                      <float*>data(dx))
+        else:
+            correlate(&c, phases, count, &layout, <const double*>data(dy), <const double*>data(w), <const double*>NULL,
+                      <double*>data(dx))
+    finally:
+        free(phases)
+
+
+def conv2d_weight_grad(x, dy, dw, kernel, stride, padding, dilation, groups, algorithm):
+    cdef Conv c = describe(x.shape, dy.shape, kernel, stride, padding, dilation, groups, algorithm)
+    if x.dtype == F32:
+        weight_grad(&c, <const float*>data(x), <const float*>data(dy), <float*>data(dw))
+    else:
+        weight_grad(&c, <const double*>data(x), <const double*>data(dy), <double*>data(dw))

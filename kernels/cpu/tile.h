@@ -1,0 +1,141 @@
+/* The register tile: the one inner loop of every convolution and matrix product.
+
+   TILE_ROWS rows by two vectors of columns are summed up in registers and stored once:
+
+       tile            y[places[j] + k] = bias[k] + sum over steps t of a[rows[j] + t] * b[t][k]
+       tile_channels   y[places[j] + k] = bias[k] + sum over steps t of a[rows[j] + t + k] * b[t][k]
+
+   b is packed, the two vectors of one step behind those of the step before. a is read where it lies: each row has its own
+   offset, and a Walk says where the steps are. So the same loop does
+
+       a convolution           rows are pixels, columns are filters, steps are the taps under the filter
+       its weight gradient     rows are taps, columns are filters, steps are pixels
+       a matrix product        rows and columns are rows and columns
+       depthwise convolution   tile_channels: a vector of channels where the others broadcast one number
+
+   12 sums, the 2 vectors of b and a broadcast number fit the 16 registers of SSE and AVX. Written with the vector
+   extensions of GCC and Clang, once for both types: the file includes itself for float and for double. */
+
+#ifndef TILE_H
+#define TILE_H
+
+#include <stddef.h>
+
+#if defined(__AVX512F__)
+#define TILE_BYTES 64
+#elif defined(__AVX2__)
+#define TILE_BYTES 32
+#else
+#define TILE_BYTES 16
+#endif
+
+#define TILE_ROWS 6
+#define TILE_INLINE static inline __attribute__((always_inline))
+
+/* Where the steps of a sum lie, in elements: `runs` runs of `length` steps. Run i begins at starts[i] in a, its steps are
+   a_step apart; in b they are b_step apart and each run follows the one before. */
+typedef struct {
+    ptrdiff_t runs, length, a_step, b_step;
+    const ptrdiff_t *starts;
+} Walk;
+
+/* What becomes of the sums: y = sum + bias, or y += sum. Only the first `height` rows and `width` columns are stored,
+   but all `rows` are read: let the others repeat one that is there. */
+typedef struct {
+    ptrdiff_t height, width;
+    int add;
+} Store;
+
+#define REAL float
+#define OF_TYPE(name) name##_float
+#include "tile.h"
+#undef REAL
+#undef OF_TYPE
+
+#define REAL double
+#define OF_TYPE(name) name##_double
+#include "tile.h"
+#undef REAL
+#undef OF_TYPE
+
+#else
+
+#define Vector OF_TYPE(Vector)
+#define LANES ((ptrdiff_t)(TILE_BYTES / sizeof(REAL)))
+#define AT(pointer) (*(Vector *)(pointer))
+
+/* A vector anywhere in an array of REAL. */
+typedef REAL Vector __attribute__((vector_size(TILE_BYTES), aligned(__alignof__(REAL)), may_alias));
+
+/* The first `width` columns of a row of sums, where that is not all of them. */
+static __attribute__((noinline)) void OF_TYPE(store_columns)(Vector sum0, Vector sum1, ptrdiff_t width, const REAL *base,
+                                                             REAL *y) {
+    REAL sums[2 * LANES];
+    AT(sums) = sum0;
+    AT(sums + LANES) = sum1;
+    for (ptrdiff_t k = 0; k < width; k++) y[k] = sums[k] + (base ? base[k] : 0);
+}
+
+/* y = sum + base. What is to happen to an output before it leaves the registers belongs here. */
+TILE_INLINE void OF_TYPE(store_row)(Vector sum0, Vector sum1, ptrdiff_t width, const REAL *base, REAL *y) {
+    if (width == 2 * LANES) {
+        if (base) sum0 += AT(base), sum1 += AT(base + LANES);
+        AT(y) = sum0;
+        AT(y + LANES) = sum1;
+    } else
+        OF_TYPE(store_columns)(sum0, sum1, width, base, y);
+}
+
+/* `channels` and `vectors` are constants: each combination becomes a loop of its own. */
+TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, const Walk *walk, const Store *store, const REAL *a,
+                                   const ptrdiff_t *rows, const REAL *b, const REAL *bias, REAL *y, const ptrdiff_t *places) {
+    const Vector zero = {0};
+    Vector sum[TILE_ROWS][2] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
+    const ptrdiff_t length = walk->length, a_step = walk->a_step, b_step = walk->b_step;
+    for (ptrdiff_t run = 0; run < walk->runs; run++) {
+        const REAL *row[TILE_ROWS];
+        for (int j = 0; j < TILE_ROWS; j++) row[j] = a + walk->starts[run] + rows[j];
+        for (ptrdiff_t i = 0, t = 0; i < length; i++, t += a_step, b += b_step) {
+            const Vector b0 = AT(b), b1 = vectors == 2 ? AT(b + LANES) : zero;
+            for (int j = 0; j < TILE_ROWS; j++) {
+                sum[j][0] += channels ? AT(row[j] + t) * b0 : row[j][t] * b0;
+                if (vectors == 2) sum[j][1] += channels ? AT(row[j] + t + LANES) * b1 : row[j][t] * b1;
+            }
+        }
+    }
+#define STORE_ROW(j) \
+    if (j < store->height) \
+        OF_TYPE(store_row)(sum[j][0], sum[j][1], store->width, store->add ? y + places[j] : bias, y + places[j]);
+    STORE_ROW(0) STORE_ROW(1) STORE_ROW(2) STORE_ROW(3) STORE_ROW(4) STORE_ROW(5)
+#undef STORE_ROW
+}
+
+static void OF_TYPE(tile)(const Walk *walk, const Store *store, const REAL *a, const ptrdiff_t *rows, const REAL *b,
+                          const REAL *bias, REAL *y, const ptrdiff_t *places) {
+    if (store->width <= LANES)
+        OF_TYPE(any_tile)(0, 1, walk, store, a, rows, b, bias, y, places);
+    else
+        OF_TYPE(any_tile)(0, 2, walk, store, a, rows, b, bias, y, places);
+}
+
+static void OF_TYPE(tile_channels)(const Walk *walk, const Store *store, const REAL *a, const ptrdiff_t *rows, const REAL *b,
+                                   const REAL *bias, REAL *y, const ptrdiff_t *places) {
+    OF_TYPE(any_tile)(1, 2, walk, store, a, rows, b, bias, y, places);
+}
+
+/* Copy the first `numbers` of each of `count` pieces, and zeros behind them up to to_step. */
+static void OF_TYPE(copy_pieces)(const REAL *restrict from, ptrdiff_t from_step, REAL *restrict to, ptrdiff_t to_step,
+                                 ptrdiff_t numbers, ptrdiff_t count) {
+    for (; count > 0; count--, from += from_step, to += to_step) {
+        ptrdiff_t k = 0;
+        for (; k + LANES <= numbers; k += LANES) AT(to + k) = AT(from + k);
+        for (; k < numbers; k++) to[k] = from[k];
+        for (; k < to_step; k++) to[k] = 0;
+    }
+}
+
+#undef Vector
+#undef LANES
+#undef AT
+
+#endif

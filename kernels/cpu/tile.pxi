@@ -1,0 +1,60 @@
+# The register tile of tile.h for Cython.
+
+cdef extern from "tile.h" nogil:
+    enum:
+        TILE_BYTES
+        TILE_ROWS
+    ctypedef struct Walk:
+        Py_ssize_t runs, length, a_step, b_step
+        const Py_ssize_t* starts
+    ctypedef struct Store:
+        Py_ssize_t height, width
+        bint add
+    void tile_float(const Walk*, const Store*, const float* a, const Py_ssize_t* rows, const float* b, const float* bias,
+                    float* y, const Py_ssize_t* places)
+    void tile_double(const Walk*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
+                     const double* bias, double* y, const Py_ssize_t* places)
+    void tile_channels_float(const Walk*, const Store*, const float* a, const Py_ssize_t* rows, const float* b,
+                             const float* bias, float* y, const Py_ssize_t* places)
+    void tile_channels_double(const Walk*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
+                              const double* bias, double* y, const Py_ssize_t* places)
+    void copy_pieces_float(const float* source, Py_ssize_t source_step, float* to, Py_ssize_t to_step,
+                           Py_ssize_t numbers, Py_ssize_t count)
+    void copy_pieces_double(const double* source, Py_ssize_t source_step, double* to, Py_ssize_t to_step,
+                            Py_ssize_t numbers, Py_ssize_t count)
+
+
+cdef inline void tile(bint channels, const Walk* walk, const Store* store, const real* a, const Py_ssize_t* rows,
+                      const real* b, const real* bias, real* y, const Py_ssize_t* places) noexcept nogil:
+    if real is float:
+        if channels:
+            tile_channels_float(walk, store, a, rows, b, bias, y, places)
+        else:
+            tile_float(walk, store, a, rows, b, bias, y, places)
+    else:
+        if channels:
+            tile_channels_double(walk, store, a, rows, b, bias, y, places)
+        else:
+            tile_double(walk, store, a, rows, b, bias, y, places)
+
+
+cdef inline void copy_pieces(const real* source, Py_ssize_t source_step, real* to, Py_ssize_t to_step,
+                             Py_ssize_t numbers, Py_ssize_t count) noexcept nogil:
+    if real is float:
+        copy_pieces_float(source, source_step, to, to_step, numbers, count)
+    else:
+        copy_pieces_double(source, source_step, to, to_step, numbers, count)
+
+
+cdef inline Py_ssize_t tile_width(size_t size) noexcept nogil:
+    """Columns of a tile, for numbers of `size` bytes."""
+    return 2 * TILE_BYTES // size
+
+
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline Py_ssize_t whole_tiles(Py_ssize_t rows) noexcept nogil:
+    """Rows of the tiles that cover so many rows."""
+    return ceil_div(rows, TILE_ROWS) * TILE_ROWS
