@@ -102,6 +102,7 @@ elementwise("expm1", "x", "expm1(x)")
 elementwise("log", "x", "log(x)")
 elementwise("log1p", "x", "log1p(x)")
 elementwise("sqrt", "x", "sqrt(x)")
+elementwise("rstd", "x", "1 / sqrt(x + eps)", params="eps")  # of a variance
 elementwise("sin", "x", "sin(x)")
 elementwise("cos", "x", "cos(x)")
 elementwise("tanh", "x", "tanh(x)")
@@ -259,6 +260,8 @@ kernel("rmsprop_step", "p: f[...]!, g: f[...], square: f[...]!, mean: f[...]!?, 
        params="lr alpha eps weight_decay momentum",
        doc="g += weight_decay*p; square = alpha*square + (1-alpha)*g^2; with mean: mean = alpha*mean + (1-alpha)*g, d = sqrt(square - mean^2) + eps, "
            "else d = sqrt(square) + eps; with velocity: velocity = momentum*velocity + g/d, p -= lr*velocity, else p -= lr*g/d")
+kernel("average_step", "p: f[...]!, value: f[...] ->", family="optim", params="rate scale",
+       doc="p = (1-rate)*p + rate*scale*value: a running average, of statistics or of weights")
 kernel("adagrad_step", "p: f[...]!, g: f[...], total: f[...]! ->", family="optim", params="lr eps weight_decay",
        doc="g += weight_decay*p; total += g^2; p -= lr * g / (sqrt(total) + eps)")
 

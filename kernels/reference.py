@@ -426,6 +426,11 @@ def rmsprop_step(p: Array, g: Array, square: Array, mean: Array | None, velocity
         p -= lr * velocity
 
 
+def average_step(p: Array, value: Array, rate: float, scale: float) -> None:
+    """A running average: each new value moves it by a share (an exponential moving average)."""
+    p[...] = (1 - rate) * p + rate * scale * value
+
+
 def adagrad_step(p: Array, g: Array, total: Array, lr: float, eps: float, weight_decay: float) -> None:
     """Duchi, Hazan & Singer, "Adaptive Subgradient Methods", 2011."""
     g = g + weight_decay * p

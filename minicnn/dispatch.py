@@ -55,7 +55,7 @@ def dispatch(name: str, *arrays: Any, device: str | None = None, **params: Any) 
     where = device or devices.of(arrays[0])
     values = tuple([params[p] for p in contract.params])
     shape_params = values if contract.sizes or contract.algorithms else ()
-    key = (name, where, shape_params, tuple([None if a is None else (a.shape, a.dtype) for a in arrays]))
+    key = (name, where, shape_params, *[None if a is None else (a.shape, a.dtype.char) for a in arrays])
     plan = _plans.get(key)
     if plan is None:
         plan = _remember(key, _make_plan(contract, where, arrays, params))

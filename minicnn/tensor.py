@@ -93,7 +93,7 @@ class Tensor:
         return self.shape if dim is None else self.shape[dim]
 
     def numel(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return self.array.size
 
     def __len__(self) -> int:
         if not self.shape:

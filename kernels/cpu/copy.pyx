@@ -14,75 +14,73 @@ cdef enum:
     RANK = 32               # most axes of a walk, once neighbours are merged
     GRAIN = 16384           # elements of a task
     TILE = 32               # side of a tile of a transpose: its 32 lines of 32 elements fit the L1 cache
+    FAR = 256               # elements between lines from which on a tile's lines drive each other out of the cache
     BLOCK = 64              # columns of a task of take_grad
 
 
 # -------------------------------------------------------------------------------------------------- strided walks
-# Axis 0 is the innermost, along which the contiguous array runs: the columns of a plane. Axis 1 are its rows. The plane
-# is cut into tiles. If the other array doesn't run along the columns, the axis on which its steps are shortest becomes
-# the rows: then a tile has short ways in both.
+# One array is contiguous, the other is walked through with strides. Axis 0 is the innermost, along which the contiguous
+# one runs: the columns of a plane. Axis 1 are its rows. The plane is cut into tiles. If the strided array doesn't run
+# along the columns, the axis on which its steps are shortest becomes the rows: so a tile has short ways in both.
 
 cdef struct Walk:
+    bint reading            # from the strided array into the contiguous one, not the other way
     int rank
     Py_ssize_t size[RANK]
-    Py_ssize_t from_step[RANK]
-    Py_ssize_t to_step[RANK]
+    Py_ssize_t stride[RANK]
+    Py_ssize_t run[RANK]    # the strides of the contiguous array
     Py_ssize_t tile_columns, tile_rows, column_tiles, row_tiles
-    Py_ssize_t count  # of tiles
+    Py_ssize_t count        # of tiles
 
 
 cdef inline Py_ssize_t length(Py_ssize_t step) noexcept nogil:
     return -step if step < 0 else step
 
 
-cdef int set_axes(Walk* walk, tuple shape, tuple strides, bint reading) except -1:
-    """The axes of a walk that reads (or else writes) with these strides, neighbours merged where one goes on as the other."""
+cdef int set_axes(Walk* walk, tuple shape, tuple strides) except -1:
+    """The axes of a walk, neighbours merged where one goes on as the other."""
     cdef Py_ssize_t size, stride, run = 1
     cdef int axis
-    cdef Py_ssize_t* step = walk.from_step if reading else walk.to_step
-    cdef Py_ssize_t* along = walk.to_step if reading else walk.from_step
     walk.rank = 0
     for axis in range(len(shape) - 1, -1, -1):
         size = shape[axis]
         stride = strides[axis]
         if size == 1:
             continue
-        if walk.rank > 0 and stride == step[walk.rank - 1] * walk.size[walk.rank - 1]:
+        if walk.rank > 0 and stride == walk.stride[walk.rank - 1] * walk.size[walk.rank - 1]:
             walk.size[walk.rank - 1] *= size
             continue
         if walk.rank == RANK:
             raise ValueError(f"strided walk over {len(shape)} axes, {RANK} are possible")
         walk.size[walk.rank] = size
-        step[walk.rank] = stride
+        walk.stride[walk.rank] = stride
         walk.rank += 1
     while walk.rank < 2:
         walk.size[walk.rank] = 1
-        step[walk.rank] = 0
+        walk.stride[walk.rank] = 0
         walk.rank += 1
     for axis in range(walk.rank):
-        along[axis] = run
+        walk.run[axis] = run
         run *= walk.size[axis]
     return 0
 
 
-cdef void choose_tiles(Walk* walk, bint reading) noexcept nogil:
-    cdef Py_ssize_t* step = walk.from_step if reading else walk.to_step
+cdef void set_tiles(Walk* walk, bint in_order) noexcept nogil:
+    """in_order: the walk is one tile, row by row."""
     cdef int best = 1, axis
-    cdef bint transposing
+    walk.tile_columns, walk.tile_rows = walk.size[0], walk.size[1]
     for axis in range(2, walk.rank):
-        if length(step[axis]) < length(step[best]) and walk.size[axis] > 1:
+        if length(walk.stride[axis]) < length(walk.stride[best]):
             best = axis
-    transposing = length(step[0]) > 1 and length(step[best]) < length(step[0])
-    if transposing:
+    if not in_order and length(walk.stride[0]) > 1 and length(walk.stride[best]) < length(walk.stride[0]):
         walk.size[1], walk.size[best] = walk.size[best], walk.size[1]
-        walk.from_step[1], walk.from_step[best] = walk.from_step[best], walk.from_step[1]
-        walk.to_step[1], walk.to_step[best] = walk.to_step[best], walk.to_step[1]
-    walk.tile_columns = TILE if transposing else min(GRAIN, walk.size[0])
-    walk.tile_rows = TILE if transposing else max(1, GRAIN // walk.tile_columns)
-
-
-cdef void count_tiles(Walk* walk) noexcept nogil:
-    cdef int axis
+        walk.stride[1], walk.stride[best] = walk.stride[best], walk.stride[1]
+        walk.run[1], walk.run[best] = walk.run[best], walk.run[1]
+        walk.tile_rows = min(TILE, walk.size[1])
+        walk.tile_columns = TILE * TILE // walk.tile_rows
+    elif not in_order:
+        walk.tile_columns = min(GRAIN, walk.size[0])
+        walk.tile_rows = GRAIN // walk.tile_columns
     walk.column_tiles = (walk.size[0] + walk.tile_columns - 1) // walk.tile_columns
     walk.row_tiles = (walk.size[1] + walk.tile_rows - 1) // walk.tile_rows
     walk.count = walk.column_tiles * walk.row_tiles
@@ -90,12 +88,37 @@ cdef void count_tiles(Walk* walk) noexcept nogil:
         walk.count *= walk.size[axis]
 
 
+cdef inline void transpose_tile(const item* x, item* y, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t from_column,
+                                Py_ssize_t to_row) noexcept nogil:
+    """y[r, c] = x[c, r], at most TILE of each, through a tile that both are read and written along their lines for."""
+    cdef item tile[TILE * (TILE + 1)]
+    cdef Py_ssize_t r, c
+    for c in range(columns):
+        for r in range(rows):
+            tile[c * (TILE + 1) + r] = x[c * from_column + r]
+    for r in range(rows):
+        for c in range(columns):
+            y[r * to_row + c] = tile[c * (TILE + 1) + r]
+
+
 cdef inline void copy_plane(const item* x, item* y, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t from_row,
                             Py_ssize_t from_column, Py_ssize_t to_row, Py_ssize_t to_column) noexcept nogil:
     cdef Py_ssize_t r, c
+    cdef bint fits = rows <= TILE and columns <= TILE
+    cdef item value
+    if fits and from_row == 1 and to_column == 1 and from_column >= FAR:
+        transpose_tile(x, y, rows, columns, from_column, to_row)
+        return
+    if fits and from_column == 1 and to_row == 1 and to_column >= FAR:
+        transpose_tile(x, y, columns, rows, from_row, to_column)
+        return
     for r in range(rows):
         if from_column == 1 and to_column == 1:
             memcpy(y + r * to_row, x + r * from_row, columns * sizeof(item))
+        elif from_column == 0 and to_column == 1:
+            value = x[r * from_row]
+            for c in range(columns):
+                y[r * to_row + c] = value
         else:
             for c in range(columns):
                 y[r * to_row + c * to_column] = x[r * from_row + c * from_column]
@@ -103,18 +126,21 @@ cdef inline void copy_plane(const item* x, item* y, Py_ssize_t rows, Py_ssize_t 
 
 cdef void copy_tile(const item* x, item* y, const Walk* walk, Py_ssize_t tile) noexcept nogil:
     cdef Py_ssize_t column = tile % walk.column_tiles * walk.tile_columns, rest = tile // walk.column_tiles
-    cdef Py_ssize_t row = rest % walk.row_tiles * walk.tile_rows, place
+    cdef Py_ssize_t row = rest % walk.row_tiles * walk.tile_rows
+    cdef Py_ssize_t rows = min(walk.tile_rows, walk.size[1] - row)
+    cdef Py_ssize_t columns = min(walk.tile_columns, walk.size[0] - column)
+    cdef Py_ssize_t strided = row * walk.stride[1] + column * walk.stride[0]
+    cdef Py_ssize_t contiguous = row * walk.run[1] + column * walk.run[0]
     cdef int axis
     rest = rest // walk.row_tiles
-    x += row * walk.from_step[1] + column * walk.from_step[0]
-    y += row * walk.to_step[1] + column * walk.to_step[0]
     for axis in range(2, walk.rank):
-        place = rest % walk.size[axis]
+        strided += rest % walk.size[axis] * walk.stride[axis]
+        contiguous += rest % walk.size[axis] * walk.run[axis]
         rest = rest // walk.size[axis]
-        x += place * walk.from_step[axis]
-        y += place * walk.to_step[axis]
-    copy_plane(x, y, min(walk.tile_rows, walk.size[1] - row), min(walk.tile_columns, walk.size[0] - column),
-               walk.from_step[1], walk.from_step[0], walk.to_step[1], walk.to_step[0])
+    if walk.reading:
+        copy_plane(x + strided, y + contiguous, rows, columns, walk.stride[1], walk.stride[0], walk.run[1], walk.run[0])
+    else:
+        copy_plane(x + contiguous, y + strided, rows, columns, walk.run[1], walk.run[0], walk.stride[1], walk.stride[0])
 
 
 cdef void copy_tiles(const item* x, item* y, const Walk* walk, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -139,12 +165,9 @@ cdef int walk_along(object x, Py_ssize_t x_offset, object y, Py_ssize_t y_offset
     cdef int team = 1 if in_order else threads(y.size if reading else x.size)
     if 0 in shape:
         return 0
-    set_axes(&walk, shape, strides, reading)
-    if in_order:
-        walk.tile_columns, walk.tile_rows = walk.size[0], walk.size[1]
-    else:
-        choose_tiles(&walk, reading)
-    count_tiles(&walk)
+    walk.reading = reading
+    set_axes(&walk, shape, strides)
+    set_tiles(&walk, in_order)
     px += x_offset * size
     py += y_offset * size
     if size == 1:

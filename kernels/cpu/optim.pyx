@@ -226,3 +226,25 @@ def adagrad_step(p, g, total, double lr, double eps, double weight_decay):
     else:
         with nogil:
             adagrad(<double*>pp, <const double*>pg, <double*>pt, n, lr, eps, weight_decay)
+
+
+# ----------------------------------------------------------------------------------------------- running averages
+
+cdef void average_some(real* p, const real* value, Py_ssize_t n, real rest, real share) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        p[i] = rest * p[i] + share * value[i]
+
+
+cdef void average(real* p, const real* value, Py_ssize_t n, double rate, double scale) noexcept nogil:
+    cdef Py_ssize_t task
+    for task in prange(tasks(n), num_threads=threads(n), schedule="static"):
+        average_some(p + task * GRAIN, value + task * GRAIN, length(n, task * GRAIN), <real>(1 - rate),
+                     <real>(rate * scale))
+
+
+def average_step(p, value, double rate, double scale):
+    if p.dtype == F32:
+        average[float](<float*>data(p), <float*>data(value), p.size, rate, scale)
+    else:
+        average[double](<double*>data(p), <double*>data(value), p.size, rate, scale)

@@ -27,7 +27,7 @@ def _fixed(red: float, green: float, blue: float) -> Array:
     return np.array([red, green, blue], np.float32)[None, :, None, None]
 
 
-LIPS = _fixed(0.62, 0.25, 0.26)
+LIPS = _fixed(0.68, 0.26, 0.28)
 LIPSTICK = _fixed(0.78, 0.14, 0.2)
 BLUSH = _fixed(1.0, 0.72, 0.7)
 INK = _fixed(0.16, 0.1, 0.11)
@@ -53,9 +53,9 @@ class Head:
 
 def make_head(canvas: Canvas, dice: Dice) -> Head:
     """Places the head: position, scale and roll in the picture, yaw and pitch in space."""
-    scale = dice.between(0.78, 0.94)
-    left, top = canvas.x - dice.between(-0.06, 0.06), canvas.y - dice.between(-0.05, 0.06)
-    roll, yaw, pitch = dice.between(-0.17, 0.17), dice.between(-0.3, 0.3), dice.between(-0.15, 0.15)
+    scale = dice.between(0.8, 0.92)
+    left, top = canvas.x - dice.between(-0.05, 0.05), canvas.y - dice.between(-0.04, 0.05)
+    roll, yaw, pitch = dice.between(-0.14, 0.14), dice.between(-0.26, 0.26), dice.between(-0.12, 0.12)
     x = (left * np.cos(roll) + top * np.sin(roll)) / scale
     y = (top * np.cos(roll) - left * np.sin(roll)) / scale
 
@@ -190,7 +190,7 @@ class Mouth:
 
 def draw_mouth(canvas: Canvas, head: Head, mouth: Mouth, dice: Dice) -> None:
     """Lips along a bent line; when they part, the dark inside, teeth along the upper lip and a tongue."""
-    u, v = head.u - 0.04 * np.sin(head.yaw) - dice.between(-0.03, 0.03), head.v - dice.between(0.4, 0.48)
+    u, v = head.u - 0.04 * np.sin(head.yaw) - dice.between(-0.02, 0.02), head.v - dice.between(0.41, 0.47)
     along = u / mouth.half_width
     arc = along * along
     # Less its mean over the width, so that a bend moves the corners up and the middle down by as much.
@@ -200,11 +200,11 @@ def draw_mouth(canvas: Canvas, head: Head, mouth: Mouth, dice: Dice) -> None:
     steep = np.sqrt(1 + np.square(2 * mouth.bend * along / mouth.half_width))
     inside = np.maximum((np.abs(v - middle) - half_gap) / steep, beyond)
 
-    lip = dice.between(0.035, 0.065) * np.sqrt(np.clip(1.2 - arc, 0, 1))
+    lip = dice.between(0.05, 0.08) * np.sqrt(np.clip(1.2 - arc, 0, 1))
     red = np.where(dice.chance(0.25)[:, None] > 0, LIPSTICK, LIPS + 0.2 * head.skin)
     canvas.paint(cover(inside - lip, head.pixel), red)
 
-    opening = cover(inside - dice.between(0.014, 0.026), head.pixel)
+    opening = cover(inside - dice.between(0.008, 0.016), head.pixel)
     canvas.paint(opening, dice.colour([(70, 20, 24), (50, 16, 20), (96, 34, 36)], 0.03))
     tongue = ellipse(u, v - middle - mouth.gap, 0.7 * mouth.half_width, 0.7 * mouth.gap + 0.01)
     canvas.paint(opening * cover(tongue, head.pixel) * (mouth.gap > 0), dice.colour([(206, 96, 96)]))

@@ -9,9 +9,11 @@ from ..tensor import DTYPES, FLOATS, Tensor
 
 Pair = tuple[int, int]
 
+_INTS = (int, np.integer)
+
 
 def is_int(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, _INTS) and not isinstance(value, bool))
 
 
 def need_tensor(op: str, **tensors: Any) -> None:
@@ -70,10 +72,11 @@ def axes(op: str, dim: Any, rank: int) -> tuple[int, ...]:
 
 def shape_of(op: str, sizes: Sequence[Any]) -> tuple[int, ...]:
     """Sizes given as f(2, 3) or f((2, 3))."""
-    flat = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], Sequence) else tuple(sizes)
-    if not all(is_int(s) for s in flat):
-        raise TypeError(f"{op}: sizes must be ints, got {flat!r}")
-    return tuple(int(s) for s in flat)
+    flat = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else tuple(sizes)
+    for size in flat:
+        if not is_int(size):
+            raise TypeError(f"{op}: sizes must be ints, got {flat!r}")
+    return flat
 
 
 def dtype_of(value: Any) -> np.dtype | None:

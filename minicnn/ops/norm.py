@@ -3,10 +3,8 @@
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from ..dispatch import dispatch
-from ..tape import Function, enable_grad, is_grad_enabled, no_grad, op
+from ..tape import Function, enable_grad, is_grad_enabled, op
 from ..tape import grad as gradients_of
 from ..tensor import Tensor
 from .arguments import need_float
@@ -23,7 +21,7 @@ class BatchNorm(Function):
 
     def forward(self, x, weight, bias):
         mean, var = dispatch("batch_norm_stats", x)
-        self.rstd = Tensor(1 / np.sqrt(var + var.dtype.type(self.eps)))
+        self.rstd = Tensor(dispatch("rstd", var, eps=self.eps))
         self.mean = Tensor(mean)
         return dispatch("batch_norm_apply", x, mean, self.rstd.array, weight, bias), mean, var
 
@@ -105,18 +103,17 @@ def batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | Non
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-        with no_grad():
-            rstd = (running_var.detach() + eps) ** -0.5
+        rstd = Tensor(dispatch("rstd", running_var.array, eps=eps))
         return Normalize.apply(rows, running_mean.detach(), rstd, weight, bias).reshape(x.shape)
     if rows.shape[0] < 2:
         raise ValueError(f"batch_norm: training needs at least two values a channel, got x of shape {x.shape}")
     y, mean, var = BatchNorm.apply(rows, weight, bias, eps=eps)
-    with no_grad():
-        _move(running_mean, mean.detach(), momentum)
-        _move(running_var, var.detach() * (rows.shape[0] / (rows.shape[0] - 1)), momentum)
+    _move(running_mean, mean, momentum)
+    _move(running_var, var, momentum, scale=rows.shape[0] / (rows.shape[0] - 1))
     return y.reshape(x.shape)
 
 
-def _move(running: Tensor | None, value: Tensor, momentum: float) -> None:
+def _move(running: Tensor | None, value: Tensor, momentum: float, scale: float = 1.0) -> None:
     if running is not None:
-        running.copy_(running.detach() * (1 - momentum) + value * momentum)
+        dispatch("average_step", running.array, value.array, rate=momentum, scale=scale)
+        running.touch()

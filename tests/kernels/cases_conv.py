@@ -117,7 +117,7 @@ CONVOLUTIONS = {
 #: Which convolutions an algorithm can do. An algorithm that contracts.py lists must be listed here.
 SUITS: dict[str, Callable[[Convolution], bool]] = {
     "direct": lambda c: True,
-    "depthwise": lambda c: c.groups == c.channels > 1,
+    "depthwise": lambda c: c.groups == c.channels == c.filters,
     "reference": lambda c: False,  # is what the others are held against
 }
 

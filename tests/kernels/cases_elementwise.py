@@ -11,6 +11,7 @@ from .case import FLOATS, INF, NAN, Built, Case, Draw
 DTYPES = {"f": FLOATS, "i": (np.int64,), "b": (np.bool_,)}
 
 PARAMS: dict[str, dict[str, float]] = {
+    "rstd": {"eps": 1e-3},
     "clip": {"low": -1.5, "high": 2.0},
     "leaky_relu": {"slope": 0.01}, "leaky_relu_grad": {"slope": 0.01},
     "elu": {"alpha": 1.3}, "elu_grad": {"alpha": 1.3},

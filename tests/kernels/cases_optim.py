@@ -43,11 +43,16 @@ def adagrad_step(shape: tuple[int, ...], weight_decay: float, draw: Draw) -> Bui
         "lr": 0.1, "eps": 1e-10, "weight_decay": weight_decay}
 
 
+def average_step(shape: tuple[int, ...], draw: Draw) -> Built:
+    return [draw(*shape), draw(*shape)], {"rate": 0.1, "scale": 1.25}
+
+
 def cases() -> Iterator[Case]:
     settings = [("sgd_step", sgd_step, setting) for setting in SGD]
     settings += [("adam_step", adam_step, setting) for setting in ADAM]
     settings += [("rmsprop_step", rmsprop_step, setting) for setting in product((False, True), (0.0, 0.9), (0.0, 0.1))]
-    settings += [("adagrad_step", adagrad_step, (0.0,)), ("adagrad_step", adagrad_step, (0.1,))]
+    settings += [("adagrad_step", adagrad_step, (0.0,)), ("adagrad_step", adagrad_step, (0.1,)),
+                 ("average_step", average_step, ())]
     for name, build, setting in settings:
         for label, shape in SHAPES.items():
             words = [label, *map(str, setting)]

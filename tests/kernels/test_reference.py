@@ -493,3 +493,8 @@ def test_adagrad(torch: Any) -> None:
     for g, expected in zip(gradients, path, strict=True):
         p, total = run("adagrad_step", p, g, total, lr=0.1, eps=1e-10, weight_decay=0.1)
         close(p, expected)
+
+
+def test_average_step() -> None:
+    # Batch norm's running variance: 0.9 of the old one and 0.1 of the new, which 5 / 4 makes unbiased.
+    close(run("average_step", np.array([1.0, 2.0]), np.array([4.0, 0.0]), rate=0.1, scale=1.25), [1.4, 1.8])
