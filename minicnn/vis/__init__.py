@@ -1,1 +1,5 @@
-""""""
+"""Looking inside a network."""
+
+from .activations import activations
+
+__all__ = ["activations"]

@@ -1,0 +1,38 @@
+"""The examples in docstrings run, and the README's."""
+
+import contextlib
+import doctest
+import importlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import minicnn
+
+PACKAGE = Path(minicnn.__file__).parent
+README = Path(__file__).resolve().parent.parent / "README.md"
+MODULES = sorted(".".join(("minicnn", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+                 for p in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+@pytest.mark.slow
+def test_readme_example_learns():
+    code = re.search(r"## Twenty lines\n\n```python\n(.*?)```", README.read_text(), re.S).group(1)
+    assert len(code.strip().splitlines()) <= 24
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, str(README), "exec"), {})
+    assert float(printed.getvalue().split()[-1]) > 0.8, printed.getvalue()
+
+
+def test_files_the_readme_names_are_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
+        assert (README.parent / target).exists(), target
