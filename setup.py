@@ -36,7 +36,13 @@ LEVELS = {
 if platform.machine().lower() not in ("x86_64", "amd64"):
     LEVELS = {"baseline": []}
 
-DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True, "initializedcheck": False}
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+}
 
 
 def openmp_flags() -> list[str]:
@@ -46,8 +52,11 @@ def openmp_flags() -> list[str]:
         program = Path(folder, "probe.c")
         program.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
         try:
-            subprocess.run([*compiler, "-fopenmp", str(program), "-o", str(program.with_suffix(""))],
-                           check=True, capture_output=True)
+            subprocess.run(
+                [*compiler, "-fopenmp", str(program), "-o", str(program.with_suffix(""))],
+                check=True,
+                capture_output=True,
+            )
         except (OSError, subprocess.CalledProcessError):
             print("minicnn: no OpenMP here; the kernels will run on one thread", file=sys.stderr)
             return []
@@ -94,7 +103,9 @@ def extensions() -> list[Extension]:
             if wanted(family, level)
         ]
         # One build folder a level: the same .pyx becomes a module of another name in each.
-        found += cythonize(built, build_dir=f"build/cython/{level or 'host'}", compiler_directives=DIRECTIVES, quiet=True)
+        found += cythonize(
+            built, build_dir=f"build/cython/{level or 'host'}", compiler_directives=DIRECTIVES, quiet=True
+        )
     return found
 
 
@@ -106,8 +117,20 @@ class ParallelBuild(build_ext):
 
 write_formulas()
 setup(
-    packages=["minicnn", "minicnn.data", "minicnn.io", "minicnn.models", "minicnn.nn", "minicnn.ops", "minicnn.optim",
-              "minicnn.teach", "minicnn.train", "minicnn.vis", "minicnn.kernels", "minicnn.kernels.cpu"],
+    packages=[
+        "minicnn",
+        "minicnn.data",
+        "minicnn.io",
+        "minicnn.models",
+        "minicnn.nn",
+        "minicnn.ops",
+        "minicnn.optim",
+        "minicnn.teach",
+        "minicnn.train",
+        "minicnn.vis",
+        "minicnn.kernels",
+        "minicnn.kernels.cpu",
+    ],
     package_dir={"minicnn": "minicnn", "minicnn.kernels": "kernels"},
     ext_modules=extensions(),
     cmdclass={"build_ext": ParallelBuild},

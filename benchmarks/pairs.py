@@ -28,9 +28,11 @@ class Pairing:
     def __str__(self) -> str:
         ratios = self.ratios
         low, high = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
-        return (f"{statistics.median(self.ours) * 1e3:8.2f} ms against {statistics.median(self.other) * 1e3:8.2f} ms: "
-                f"{statistics.median(ratios):.2f} times as fast (quartiles {low:.2f}-{high:.2f}, "
-                f"{len(ratios)} clean rounds of {self.rounds})")
+        return (
+            f"{statistics.median(self.ours) * 1e3:8.2f} ms against {statistics.median(self.other) * 1e3:8.2f} ms: "
+            f"{statistics.median(ratios):.2f} times as fast (quartiles {low:.2f}-{high:.2f}, "
+            f"{len(ratios)} clean rounds of {self.rounds})"
+        )
 
 
 def alternate(ours: Step, other: Step, seconds: float = 20.0, warmup: int = 3) -> Pairing:

@@ -3,8 +3,8 @@
     python -m benchmarks.smile_step [--batch-size 32] [--threads 2] [--seconds 20]
 
 PyTorch runs at its best for this net: channels_last memory and the fused Adam. The inputs change from step to step and
-dropout is on. Before anything is timed both are given the same weights and inputs, with dropout off, and must agree in the
-loss over several steps.
+dropout is on. Before anything is timed both are given the same weights and inputs, with dropout off, and must agree
+in the loss over several steps.
 """
 
 import argparse
@@ -20,7 +20,10 @@ BATCHES = 8
 
 def batches(size: int) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(0)
-    return [(rng.random((size, 64, 64, 3), np.float32), rng.integers(0, 2, (size, 1)).astype(np.float32)) for _ in range(BATCHES)]
+    return [
+        (rng.random((size, 64, 64, 3), np.float32), rng.integers(0, 2, (size, 1)).astype(np.float32))
+        for _ in range(BATCHES)
+    ]
 
 
 class Ours:
@@ -53,13 +56,26 @@ class Theirs:
         torch.manual_seed(0)
         self.torch = torch
         self.model = nn.Sequential(
-            nn.Conv2d(3, 16, 5, padding=2), nn.ReLU(), nn.BatchNorm2d(16), nn.MaxPool2d(2), nn.Dropout(0.1),
-            nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(), nn.BatchNorm2d(32), nn.MaxPool2d(2), nn.Dropout(0.1),
-            nn.Flatten(), nn.Linear(32 * 16 * 16, 128), nn.ReLU(), nn.Linear(128, 1),
+            nn.Conv2d(3, 16, 5, padding=2),
+            nn.ReLU(),
+            nn.BatchNorm2d(16),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.1),
+            nn.Conv2d(16, 32, 5, padding=2),
+            nn.ReLU(),
+            nn.BatchNorm2d(32),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.1),
+            nn.Flatten(),
+            nn.Linear(32 * 16 * 16, 128),
+            nn.ReLU(),
+            nn.Linear(128, 1),
         ).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True)
-        self.data = [(torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last), torch.tensor(y))
-                     for x, y in data]
+        self.data = [
+            (torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last), torch.tensor(y))
+            for x, y in data
+        ]
         self.count = 0
 
     def state(self) -> dict[str, np.ndarray]:
@@ -105,8 +121,11 @@ def main() -> None:
     theirs = Theirs(data)
     ours = Ours(theirs.state(), data)
     result = alternate(ours.step, theirs.step, options.seconds)
-    print(f"smile detector, one training step, batch {options.batch_size}, {options.threads} threads, {platform.machine()}, "
-          f"vectors {mc.kernels.cpu.level}")
+    print(
+        f"smile detector, one training step, batch {options.batch_size}, {options.threads} threads, "
+        f"{platform.machine()}, "
+        f"vectors {mc.kernels.cpu.level}"
+    )
     print(f"minicnn {mc.__version__} / PyTorch {torch.__version__} (channels_last, fused Adam)")
     print(result)
 

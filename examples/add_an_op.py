@@ -1,10 +1,11 @@
-"""Add an op to minicnn, from the formula to the test: three files, and it has CPU kernels at every vector level, first and
-second derivatives, and tests on float32 and float64.
+"""Add an op to minicnn, from the formula to the test: three files, and it has CPU kernels at every vector level, first
+and second derivatives, and tests on float32 and float64.
 
     python examples/add_an_op.py
 
 does it for softsign, x / (1 + |x|), which minicnn doesn't have - in a copy of the source tree, which it then builds and
-tests, so this file is also the proof that the recipe works. It needs the source tree it lies in, a C compiler, and pytest.
+tests, so this file is also the proof that the recipe works. It needs the source tree it lies in, a C compiler, pytest
+and PyTorch to compare with (without it, only the derivatives are tested).
 
 A composition of ops needs none of this. It is a function, and can be differentiated as often as you like:
 
@@ -23,10 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # 1. The contract: what the kernels compute. A formula is enough - the build makes C of it, the reference NumPy.
 #    The gradient takes g, the gradient of the output, first.
-CONTRACTS = '''
+CONTRACTS = """
 elementwise("softsign", "x", "x / (1 + abs(x))")
 elementwise("softsign_grad", "g x", "g / ((1 + abs(x)) * (1 + abs(x)))")
-'''
+"""
 
 # 2. The op: its class, with the second derivative written in ops, and the function that users call. Everything else
 #    follows: `nn.functional` gathers whatever is marked @op.
@@ -47,13 +48,13 @@ def softsign(x: Tensor) -> Tensor:
 '''
 
 # 3. The test: one line says how the op is called, what to compare with, and what to try it on.
-TEST = '''
+TEST = """
 case("softsign", F.softsign, lambda t, T, x: T.softsign(x), apart(3, 5))
-'''
+"""
 
 # Each text goes behind the first line that begins so (or to the end).
 EDITS = {
-    "kernels/contracts.py": (CONTRACTS, "elementwise(\"bce_logits_grad\""),
+    "kernels/contracts.py": (CONTRACTS, 'elementwise("bce_logits_grad"'),
     "minicnn/ops/activation.py": (OP, None),
     "tests/ops/table.py": (TEST, None),
 }
@@ -71,8 +72,12 @@ def edit(path: Path, text: str, after: str | None) -> int:
 def run(tree: Path, *command: str, **environment: str) -> None:
     """Run a command in the copied tree, which comes before whatever is installed."""
     print("$", " ".join(command), flush=True)
-    subprocess.run([sys.executable, *command], cwd=tree, check=True,
-                   env={**os.environ, "PYTHONPATH": str(tree / "installed"), **environment})
+    subprocess.run(
+        [sys.executable, *command],
+        cwd=tree,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tree / "installed"), **environment},
+    )
 
 
 def main() -> None:
@@ -89,15 +94,27 @@ def main() -> None:
             print(f"{path:30} {count:3} lines")
         print(f"{len(counts)} files, {sum(counts.values())} lines\n")
         # Only the elementwise kernels changed, and one level is enough to see them work; the rest is copied.
-        run(tree, "setup.py", "-q", "build_ext", "--build-lib", "installed",
-            MINICNN_BUILD=f"elementwise:{cpu.level}", CFLAGS=os.environ.get("CFLAGS", "") + " -w")
+        run(
+            tree,
+            "setup.py",
+            "-q",
+            "build_ext",
+            "--build-lib",
+            "installed",
+            MINICNN_BUILD=f"elementwise:{cpu.level}",
+            CFLAGS=os.environ.get("CFLAGS", "") + " -w",
+        )
         compiled = Path(cpu.__file__).parent
         for library in compiled.glob("*.so"):
             if not library.name.startswith("_elementwise"):
                 shutil.copy(library, tree / "installed/minicnn/kernels/cpu")
         shutil.copytree(tree / "minicnn", tree / "installed/minicnn", dirs_exist_ok=True)
-        shutil.copytree(tree / "kernels", tree / "installed/minicnn/kernels", dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("*.so"))
+        shutil.copytree(
+            tree / "kernels",
+            tree / "installed/minicnn/kernels",
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("*.so"),
+        )
         run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops", "-k", "softsign or public")
         run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels", "-k", f"softsign and {cpu.level}")
 

@@ -29,6 +29,9 @@ FUNCTIONS = {
 #: A kind of element: its C type, its place in FUNCTIONS' rows, and its place in the table of rows.
 TYPES = {"f32": ("float", 1, "f"), "f64": ("double", 2, "f"), "i64": ("int64_t", 3, "i"), "b": ("uint8_t", 3, "b")}
 
+#: Of the functions that work along one row: the inputs, how far each moves from element to element, the output.
+ROW_ARGUMENTS = "const void *const *in, const ptrdiff_t *step, void *out, ptrdiff_t n, const double *param"
+
 
 def numpy_function(formula: str, names: Iterable[str]) -> Callable[..., Any]:
     """The formula as a function of arrays (or scalars) in the order of `names`."""
@@ -38,6 +41,7 @@ def numpy_function(formula: str, names: Iterable[str]) -> Callable[..., Any]:
     space["where"] = np.where
     if "erf" in formula:
         from scipy.special import erf
+
         space["erf"] = erf
     return eval(f"lambda {', '.join(names)}: {formula}", space)  # noqa: S307 - our own contracts
 
@@ -47,8 +51,20 @@ def to_c(formula: str, kind: str) -> str:
     return _expression(ast.parse(formula, mode="eval").body, kind)
 
 
-_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&", ast.BitOr: "|",
-              ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!="}
+_OPERATORS = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.BitAnd: "&",
+    ast.BitOr: "|",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
 
 
 def _expression(node: ast.AST, kind: str) -> str:
@@ -65,7 +81,7 @@ def _expression(node: ast.AST, kind: str) -> str:
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             return f"({_expression(left, kind)} {_OPERATORS[type(op)]} {_expression(right, kind)})"
         case ast.Call(func=ast.Name(id="where"), args=[condition, a, b]):
-            # A function, so that both sides are computed before the choice: a branch would keep the loop from vectorising.
+            # A function, so that both sides are computed before the choice: a branch could not become vector code.
             return "select_{}({}, {}, {})".format(kind, *(_expression(part, kind) for part in (condition, a, b)))
         case ast.Call(func=ast.Name(id=name), args=args) if name in FUNCTIONS and FUNCTIONS[name][column]:
             return f"{FUNCTIONS[name][column]}({', '.join(_expression(a, kind) for a in args)})"
@@ -85,13 +101,25 @@ def c_source(contracts: Iterable[Any]) -> str:
                 functions.append(_row(contract, kind))
         rows = ", ".join(names.get(kind, "0") for kind in TYPES)
         table.append(f'    {{"{contract.name}", {len(contract.inputs)}, {{{rows}}}}},')
-    return "\n".join([
-        "/* Made by setup.py from kernels/contracts.py: the elementwise kernels, one row at a time. */",
-        "typedef void (*row_function)(const void *const *in, const ptrdiff_t *step, void *out, ptrdiff_t n, const double *param);",
-        "typedef struct { const char *name; int inputs; row_function rows[4]; } formula_entry;",
-        *(f"static inline {ctype} select_{kind}(int c, {ctype} a, {ctype} b) {{ return c ? a : b; }}"
-          for kind, (ctype, _, _) in TYPES.items()),
-        "", *functions, "", "static const formula_entry FORMULAS[] = {", *table, "    {0, 0, {0, 0, 0, 0}},", "};", ""])
+    return "\n".join(
+        [
+            "/* Made by setup.py from kernels/contracts.py: the elementwise kernels, one row at a time. */",
+            f"typedef void (*row_function)({ROW_ARGUMENTS});",
+            "typedef struct { const char *name; int inputs; row_function rows[4]; } formula_entry;",
+            *(
+                f"static inline {ctype} select_{kind}(int c, {ctype} a, {ctype} b) {{ return c ? a : b; }}"
+                for kind, (ctype, _, _) in TYPES.items()
+            ),
+            "",
+            *functions,
+            "",
+            "static const formula_entry FORMULAS[] = {",
+            *table,
+            "    {0, 0, {0, 0, 0, 0}},",
+            "};",
+            "",
+        ]
+    )
 
 
 def _row(contract: Any, kind: str) -> str:
@@ -101,8 +129,12 @@ def _row(contract: Any, kind: str) -> str:
     types = ["uint8_t" if a.kind == "b" else ctype for a in contract.inputs]
     result = "uint8_t" if contract.outputs[0].kind == "b" else ctype
     names = [a.name for a in contract.inputs]
-    lines = [f"static void {contract.name}_{kind}(const void *const *in, const ptrdiff_t *step, void *out, ptrdiff_t n, const double *param) {{"]
-    lines += [f"  const {t} *restrict in_{name} = in[{i}];" for i, (t, name) in enumerate(zip(types, names, strict=True))]
+    lines = [
+        f"static void {contract.name}_{kind}({ROW_ARGUMENTS}) {{"
+    ]
+    lines += [
+        f"  const {t} *restrict in_{name} = in[{i}];" for i, (t, name) in enumerate(zip(types, names, strict=True))
+    ]
     lines += [f"  {result} *restrict out_y = out;"]
     lines += [f"  const {ctype} {p} = ({ctype})param[{i}];" for i, p in enumerate(contract.params)]
     loops = {1: ["1"], 2: ["11", "01", "10"], 3: ["111"]}[len(names)]

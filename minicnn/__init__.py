@@ -7,10 +7,13 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("minicnn.kernels", "minicnn.kernels.cpu"):
         raise
-    raise ImportError("minicnn is not built: run `pip install .` in its folder (or `pip install -e .` to work on it)") from error
+    raise ImportError(
+        "minicnn is not built: run `pip install .` in its folder (or `pip install -e .` to work on it)"
+    ) from error
 
 from . import data, io, memory, models, nn, optim, random, teach, train, vis  # noqa: E402
 from .anomaly import detect_anomaly  # noqa: E402
+from .checkpoint import checkpoint  # noqa: E402
 from .device import cuda_is_available, get_num_threads, set_num_threads  # noqa: E402
 from .dispatch import set_conv_algorithm, trace_kernels  # noqa: E402
 from .gradcheck import gradcheck, gradgradcheck  # noqa: E402
@@ -19,12 +22,42 @@ from .nn.fuse import fusion  # noqa: E402
 from .ops.elementwise import where  # noqa: E402
 from .ops.shape import concat, stack  # noqa: E402
 from .random import manual_seed  # noqa: E402
-from .tape import checkpoint, enable_grad, grad, no_grad  # noqa: E402
+from .tape import enable_grad, grad, no_grad  # noqa: E402
 from .tensor import Tensor, full, ones, tensor, zeros  # noqa: E402
 
 __all__ = [
-    "Tensor", "checkpoint", "concat", "cuda_is_available", "data", "detect_anomaly", "enable_grad", "full", "fusion",
-    "get_num_threads", "grad", "gradcheck", "gradgradcheck", "io", "load", "manual_seed", "memory", "models", "nn",
-    "no_grad", "ones", "optim", "random", "save", "set_conv_algorithm", "set_num_threads", "stack", "teach", "tensor",
-    "trace_kernels", "train", "vis", "where", "zeros",
+    "Tensor",
+    "checkpoint",
+    "concat",
+    "cuda_is_available",
+    "data",
+    "detect_anomaly",
+    "enable_grad",
+    "full",
+    "fusion",
+    "get_num_threads",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "io",
+    "load",
+    "manual_seed",
+    "memory",
+    "models",
+    "nn",
+    "no_grad",
+    "ones",
+    "optim",
+    "random",
+    "save",
+    "set_conv_algorithm",
+    "set_num_threads",
+    "stack",
+    "teach",
+    "tensor",
+    "trace_kernels",
+    "train",
+    "vis",
+    "where",
+    "zeros",
 ]

@@ -20,8 +20,10 @@ class Anomaly:
     def check(entry: Any, grads: Sequence[Any]) -> None:
         for place, grad in enumerate(grads):
             if grad is not None and np.isnan(grad.numpy()).any():
-                raise RuntimeError(f"{type(entry).__name__}.backward gave NaN as the gradient of its input {place}; called from "
-                                   f"{entry.where or 'a line before detect_anomaly was on'}")
+                raise RuntimeError(
+                    f"{type(entry).__name__}.backward gave NaN as the gradient of its input {place}; called from "
+                    f"{entry.where or 'a line before detect_anomaly was on'}"
+                )
 
 
 @contextmanager

@@ -83,6 +83,7 @@ def _make_plan(contract: Contract, where: str, arrays: tuple[Any, ...], params: 
 
 # ------------------------------------------------------------------------------------------ the contract's check
 
+
 def check(contract: Contract, arrays: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """Hold a call against its contract. Returns the outputs' (shape, dtype) and all sizes by name."""
     if len(arrays) != len(contract.inputs):
@@ -118,15 +119,21 @@ def _check_dtype(contract: Contract, argument: Argument, dtype: np.dtype, dtypes
         raise TypeError(f"{contract.name}: {argument.name} is {dtype}, the arguments before it {dtypes[kind]}")
 
 
-def _check_shape(contract: Contract, argument: Argument, shape: tuple[int, ...], sizes: dict[str, int],
-                 shapes: dict[str, tuple[int, ...]]) -> None:
+def _check_shape(
+    contract: Contract,
+    argument: Argument,
+    shape: tuple[int, ...],
+    sizes: dict[str, int],
+    shapes: dict[str, tuple[int, ...]],
+) -> None:
     dims = argument.dims
     if dims == "~":
         try:
             shapes["~"] = np.broadcast_shapes(shapes.get("~", ()), shape)
         except ValueError:
-            raise ValueError(f"{contract.name}: {argument.name} of shape {shape} does not broadcast with "
-                             f"{shapes['~']}") from None
+            raise ValueError(
+                f"{contract.name}: {argument.name} of shape {shape} does not broadcast with {shapes['~']}"
+            ) from None
     elif dims == "...":
         if shapes.setdefault("...", shape) != shape:
             raise ValueError(f"{contract.name}: {argument.name} has shape {shape}, expected {shapes['...']}")
@@ -135,12 +142,19 @@ def _check_shape(contract: Contract, argument: Argument, shape: tuple[int, ...],
     else:
         for name, size in zip(dims, shape, strict=True):
             if sizes.setdefault(name, size) != size:
-                raise ValueError(f"{contract.name}: {argument.name} has shape {shape}, expected ({', '.join(dims)}) with "
-                                 f"{name} = {sizes[name]}")
+                raise ValueError(
+                    f"{contract.name}: {argument.name} has shape {shape}, expected ({', '.join(dims)}) with "
+                    f"{name} = {sizes[name]}"
+                )
 
 
-def _output(argument: Argument, dtypes: dict[str, np.dtype], sizes: dict[str, int], shapes: dict[str, tuple[int, ...]],
-            params: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype]:
+def _output(
+    argument: Argument,
+    dtypes: dict[str, np.dtype],
+    sizes: dict[str, int],
+    shapes: dict[str, tuple[int, ...]],
+    params: dict[str, Any],
+) -> tuple[tuple[int, ...], np.dtype]:
     if argument.kind == "p":
         window = params["kernel"][0] * params["kernel"][1]
         dtype = np.dtype(np.uint8 if window <= 256 else np.int32)
@@ -153,11 +167,14 @@ def _output(argument: Argument, dtypes: dict[str, np.dtype], sizes: dict[str, in
 
 # ------------------------------------------------------------------------------------------------ looking and steering
 
+
 class Trace(list[Run]):
     """The kernels that ran, in order; prints as a table."""
 
     def __str__(self) -> str:
-        rows = [f"{r.kernel:22} {r.device:9} {r.algorithm:10} {_shapes(r.inputs)} -> {_shapes(r.outputs)}" for r in self]
+        rows = [
+            f"{r.kernel:22} {r.device:9} {r.algorithm:10} {_shapes(r.inputs)} -> {_shapes(r.outputs)}" for r in self
+        ]
         return "\n".join(rows)
 
 
@@ -166,7 +183,9 @@ def _shapes(shapes: tuple[tuple[int, ...] | None, ...]) -> str:
 
 
 def _record(name: str, where: str, algorithm: str, arrays: tuple[Any, ...], outputs: list[Any]) -> None:
-    run = Run(name, where, algorithm, tuple(None if a is None else a.shape for a in arrays), tuple(o.shape for o in outputs))
+    run = Run(
+        name, where, algorithm, tuple(None if a is None else a.shape for a in arrays), tuple(o.shape for o in outputs)
+    )
     for trace in _traces:
         trace.append(run)
 

@@ -11,13 +11,19 @@ from .tensor import Tensor, tensor
 _RNG_SEED = 0
 
 
-def gradcheck(function: Callable[..., Any], inputs: Tensor | Sequence[Tensor], eps: float = 1e-6, atol: float = 1e-5,
-              rtol: float = 1e-3, raise_exception: bool = True) -> bool:
+def gradcheck(
+    function: Callable[..., Any],
+    inputs: Tensor | Sequence[Tensor],
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
     """Compare the gradients of `function` with central differences, element by element.
 
-    inputs: float64 tensors, at least one requiring a gradient. The outputs are weighted by fixed random numbers, so that
-    errors can't cancel. True if |numeric - tape| <= atol + rtol * |numeric| everywhere; else an AssertionError that names
-    input and element, or False if not raise_exception.
+    inputs: float64 tensors, at least one requiring a gradient. The outputs are weighted by fixed random numbers, so
+    that errors can't cancel. True if |numeric - tape| <= atol + rtol * |numeric| everywhere; else an AssertionError
+    that names input and element, or False if not raise_exception.
     """
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, t in enumerate(tensors) if t.requires_grad]
@@ -25,12 +31,18 @@ def gradcheck(function: Callable[..., Any], inputs: Tensor | Sequence[Tensor], e
         raise ValueError("gradcheck: no input requires a gradient")
     for i in checked:
         if tensors[i].dtype != np.float64:
-            raise TypeError(f"gradcheck: inputs[{i}] must be float64, got {tensors[i].dtype}: differences need its precision")
+            raise TypeError(
+                f"gradcheck: inputs[{i}] must be float64, got {tensors[i].dtype}: differences need its precision"
+            )
     weights = _weights(function, tensors)
     outputs = _outputs(function, tensors)
     pairs = [(o, tensor(w)) for o, w in zip(outputs, weights, strict=True) if o.requires_grad]
     targets = [tensors[i] for i in checked]
-    analytic = grad([o for o, _ in pairs], targets, [w for _, w in pairs], allow_unused=True) if pairs else [None] * len(targets)
+    analytic = (
+        grad([o for o, _ in pairs], targets, [w for _, w in pairs], allow_unused=True)
+        if pairs
+        else [None] * len(targets)
+    )
     for i, gradient in zip(checked, analytic, strict=True):
         numeric = _differences(function, tensors, i, weights, eps)
         found = np.zeros_like(numeric) if gradient is None else gradient.numpy()
@@ -42,14 +54,24 @@ def gradcheck(function: Callable[..., Any], inputs: Tensor | Sequence[Tensor], e
     return True
 
 
-def gradgradcheck(function: Callable[..., Any], inputs: Tensor | Sequence[Tensor], grad_outputs: Sequence[Tensor] | None = None,
-                  eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True) -> bool:
+def gradgradcheck(
+    function: Callable[..., Any],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Sequence[Tensor] | None = None,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
     """gradcheck of the gradients: as functions of the inputs and of the gradient that comes in."""
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None:
         rng = np.random.default_rng(_RNG_SEED)
-        grad_outputs = [tensor(rng.standard_normal(o.shape), requires_grad=True)
-                        for o in _outputs(function, tensors) if o.requires_grad]
+        grad_outputs = [
+            tensor(rng.standard_normal(o.shape), requires_grad=True)
+            for o in _outputs(function, tensors)
+            if o.requires_grad
+        ]
     count = len(tensors)
     checked = [i for i, t in enumerate(tensors) if t.requires_grad]
 
@@ -72,8 +94,9 @@ def _weights(function: Callable[..., Any], tensors: Sequence[Tensor]) -> list[np
     return [rng.standard_normal(o.shape) for o in _outputs(function, tensors)]
 
 
-def _differences(function: Callable[..., Any], tensors: Sequence[Tensor], which: int, weights: Sequence[np.ndarray],
-                 eps: float) -> np.ndarray:
+def _differences(
+    function: Callable[..., Any], tensors: Sequence[Tensor], which: int, weights: Sequence[np.ndarray], eps: float
+) -> np.ndarray:
     """d(sum of weighted outputs) / d(input), one element at a time."""
     base = tensors[which].numpy().copy()
     result = np.zeros_like(base)
@@ -99,5 +122,8 @@ def _mismatch(which: int, numeric: np.ndarray, found: np.ndarray, atol: float, r
     if not wrong.any():
         return ""
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return (f"gradcheck: inputs[{which}]{list(place)}: the tape says {found[place]:.9g}, differences say {numeric[place]:.9g} "
-            f"({int(wrong.sum())} of {wrong.size} elements differ)")
+    return (
+        f"gradcheck: inputs[{which}]{list(place)}: the tape says {found[place]:.9g}, differences say "
+        f"{numeric[place]:.9g} "
+        f"({int(wrong.sum())} of {wrong.size} elements differ)"
+    )

@@ -21,19 +21,18 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import device as devices
-from . import random
 from .anomaly import Anomaly, user_line
 from .tensor import FLOATS, F, Tensor, method, ones, set_recording
 
 
-class _State(threading.local):
+class State(threading.local):
     recording = True
-    region: "_Region | None" = None  # the checkpoint whose function is running
+    region: Any = None  # the checkpoint whose function is running (see checkpoint.py)
 
 
-_state = _State()
+state = State()
 _order = count()
-set_recording(lambda: _state.recording)
+set_recording(lambda: state.recording)
 
 
 class Kept(NamedTuple):
@@ -77,7 +76,7 @@ class Function:
         op = cls()
         op.__dict__.update(params)
         op.needs = [t is not None and t.requires_grad for t in inputs]
-        record = _state.recording and any(op.needs)
+        record = state.recording and any(op.needs)
         result = op.forward(*[None if t is None else t.array for t in inputs])
         arrays = result if isinstance(result, tuple) else (result,)
         if not record:
@@ -96,7 +95,7 @@ class Function:
         self.hooks: dict[int, list[Callable[..., Any]]] = {}
         self.where = user_line() if Anomaly.on else ""
         kept = [_keep(outputs[0], True) if s < 0 else _keep(inputs[s]) for s in self._slots]
-        self._kept: Any = _state.region.keep(kept) if _state.region else kept
+        self._kept: Any = state.region.keep(kept) if state.region else kept
 
     @property
     def saved(self) -> tuple[Any, ...]:
@@ -106,8 +105,10 @@ class Function:
 
     def _open(self, kept: Kept) -> Tensor:
         if kept.counter[0] != kept.version:
-            raise RuntimeError(f"{type(self).__name__}.backward: an array it saved, of shape {kept.array.shape}, was changed in "
-                               "place after the forward pass")
+            raise RuntimeError(
+                f"{type(self).__name__}.backward: an array it saved, of shape {kept.array.shape}, was changed in "
+                "place after the forward pass"
+            )
         return Tensor(kept.array, True, self, kept.output, kept.counter) if kept.tensor is None else kept.tensor
 
     def free(self) -> None:
@@ -140,30 +141,32 @@ def _keep(tensor: Tensor | None, output: bool = False) -> Kept | None:
 
 # ---------------------------------------------------------------------------------------------------- on and off
 
+
 @contextmanager
-def _recording(on: bool) -> Iterator[None]:
-    before, _state.recording = _state.recording, on
+def recording(on: bool) -> Iterator[None]:
+    before, state.recording = state.recording, on
     try:
         yield
     finally:
-        _state.recording = before
+        state.recording = before
 
 
 def no_grad() -> Any:
     """`with no_grad():` nothing is recorded inside. Also a decorator."""
-    return _recording(False)
+    return recording(False)
 
 
 def enable_grad() -> Any:
     """`with enable_grad():` record again, inside a no_grad."""
-    return _recording(True)
+    return recording(True)
 
 
 def is_grad_enabled() -> bool:
-    return _state.recording
+    return state.recording
 
 
 # ------------------------------------------------------------------------------------------------------ backwards
+
 
 class _Walk:
     """One walk back along the tape.
@@ -210,8 +213,10 @@ class _Walk:
     def step(self, entry: Function) -> None:
         grads = self.waiting.pop(id(entry))
         if entry._kept is None:
-            raise RuntimeError(f"backward through a freed tape: what {type(entry).__name__} had saved was let go by an "
-                               "earlier backward; pass retain_graph=True to that one")
+            raise RuntimeError(
+                f"backward through a freed tape: what {type(entry).__name__} had saved was let go by an "
+                "earlier backward; pass retain_graph=True to that one"
+            )
         for index, hooks in entry.hooks.items():
             if grads[index] is not None:
                 grads[index] = _run_hooks(hooks, grads[index])
@@ -233,7 +238,9 @@ class _Walk:
     def pass_on(self, entry: Function, result: Any) -> None:
         results = result if isinstance(result, tuple) else (result,)
         if len(results) != len(entry.edges):
-            raise RuntimeError(f"{type(entry).__name__}.backward gave {len(results)} gradients for {len(entry.edges)} inputs")
+            raise RuntimeError(
+                f"{type(entry).__name__}.backward gave {len(results)} gradients for {len(entry.edges)} inputs"
+            )
         if Anomaly.on:
             Anomaly.check(entry, results)
         for edge, need, grad in zip(entry.edges, entry.needs, results, strict=True):
@@ -253,7 +260,9 @@ def _leading(edges: Sequence[Edge | None], wanted: set[tuple[int, int]]) -> set[
             stack += [e.entry for e in entry.edges if e is not None and e.entry is not None]
     leads: set[int] = set()
     for entry in sorted(seen.values(), key=lambda e: e.order):  # inputs before what was made of them
-        if any(e is not None and (e.key in wanted or (e.entry is not None and id(e.entry) in leads)) for e in entry.edges):
+        if any(
+            e is not None and (e.key in wanted or (e.entry is not None and id(e.entry) in leads)) for e in entry.edges
+        ):
             leads.add(id(entry))
     return leads
 
@@ -272,22 +281,27 @@ def _starting_gradients(roots: Sequence[Tensor], gradients: Sequence[Any] | None
             raise RuntimeError(f"{name}: the tensor does not require a gradient, and nothing that does led to it")
         if given is None:
             if root.numel() != 1:
-                raise RuntimeError(f"{name}: a tensor of shape {root.shape} needs a gradient to start from; only a single "
-                                   "number does without")
+                raise RuntimeError(
+                    f"{name}: a tensor of shape {root.shape} needs a gradient to start from; only a single "
+                    "number does without"
+                )
             found.append(ones(root.shape, dtype=root.dtype, device=root.device))
             continue
         if not isinstance(given, Tensor):
             raise TypeError(f"{name}: gradient must be a Tensor, got {type(given).__name__}")
         if (given.shape, given.dtype, given.device) != (root.shape, root.dtype, root.device):
-            raise ValueError(f"{name}: gradient is {given.dtype} {given.shape} on {given.device}, expected {root.dtype} "
-                             f"{root.shape} on {root.device}")
+            raise ValueError(
+                f"{name}: gradient is {given.dtype} {given.shape} on {given.device}, expected {root.dtype} "
+                f"{root.shape} on {root.device}"
+            )
         found.append(given)
     return found
 
 
 @method
-def backward(tensor: Tensor, gradient: Tensor | None = None, retain_graph: bool = False,
-             create_graph: bool = False) -> None:
+def backward(
+    tensor: Tensor, gradient: Tensor | None = None, retain_graph: bool = False, create_graph: bool = False
+) -> None:
     """Add the gradient of `tensor` to the `.grad` of every leaf that led to it.
 
     gradient: what to start from, of the tensor's shape; may be left out for a single number (then 1). The tape is freed
@@ -295,7 +309,7 @@ def backward(tensor: Tensor, gradient: Tensor | None = None, retain_graph: bool 
     """
     starts = _starting_gradients([tensor], [gradient], "backward")
     walk = _Walk(None, retain_graph or create_graph, create_graph)
-    with _recording(create_graph):
+    with recording(create_graph):
         walk.run([tensor], starts)
         taken = {_memory(start) for start in starts}
         for leaf, grad in walk.leaves.values():
@@ -319,8 +333,14 @@ def _copy(tensor: Tensor) -> Tensor:
     return Tensor(np.array(tensor.array)) if devices.of(tensor.array) == "cpu" else tensor * 1
 
 
-def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None,
-         retain_graph: bool | None = None, create_graph: bool = False, allow_unused: bool = False) -> tuple[Any, ...]:
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
     """Gradients of `outputs` (their sum, weighted by grad_outputs) by `inputs`, without touching any `.grad`.
 
     Returns a tuple, one Tensor per input; None for an input that the outputs don't depend on if allow_unused.
@@ -335,7 +355,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
         raise ValueError(f"grad: {len(given)} grad_outputs came for {len(roots)} outputs")
     starts = _starting_gradients(roots, given, "grad")
     walk = _Walk(targets, create_graph if retain_graph is None else retain_graph, create_graph)
-    with _recording(create_graph):
+    with recording(create_graph):
         walk.run(roots, starts)
         for leaf, total in walk.leaves.values():
             walk.found[id(leaf), 0] = _run_hooks(leaf._hooks, total) if leaf._hooks else total
@@ -347,6 +367,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
 
 
 # ---------------------------------------------------------------------------------------------------------- hooks
+
 
 class HookHandle:
     """Takes a hook away again: `handle.remove()`, or leaving its `with` block."""
@@ -395,63 +416,8 @@ def retain_grad(tensor: Tensor) -> None:
     register_hook(tensor, keep)
 
 
-# ----------------------------------------------------------------------------------------------------- checkpoint
-
-class _Region:
-    """A stretch of the tape that keeps nothing: what its entries save is dropped, and computed again when asked for."""
-
-    def __init__(self, again: Callable[[], Any]):
-        self.again = again
-        self.count = 0
-        self.values: dict[int, Any] = {}
-        self.collecting = False
-
-    def keep(self, kept: Any) -> Any:
-        place, self.count = self.count, self.count + 1
-        if self.collecting:
-            self.values[place] = kept
-            return kept
-        return lambda: self.fetch(place)
-
-    def fetch(self, place: int) -> Any:
-        if place not in self.values:
-            self.run_again()
-        if place not in self.values:
-            raise RuntimeError("checkpoint: the function did something else when it ran again")
-        return self.values.pop(place)
-
-    def run_again(self) -> None:
-        outer, _state.region = _state.region, self
-        self.count, self.collecting, self.values = 0, True, {}
-        before = random.get_state()
-        try:
-            with _recording(True):
-                self.again()
-        finally:
-            _state.region, self.collecting = outer, False
-            random.set_state(before)
-
-
-def checkpoint(function: Callable[..., Any], *inputs: Any) -> Any:
-    """function(*inputs), keeping nothing of what happens inside: it runs again during backward (Chen et al. 2016,
-    "Training deep nets with sublinear memory cost"). Costs a second forward pass, saves the memory of the first.
-
-    The function must do the same when run again; random numbers come out the same.
-    """
-    state = random.get_state()
-
-    def again() -> None:
-        random.set_state(state)
-        function(*inputs)
-
-    outer, _state.region = _state.region, _Region(again)
-    try:
-        return function(*inputs)
-    finally:
-        _state.region = outer
-
-
 # -------------------------------------------------------------------------------------------------- making functions
+
 
 def op(function: F) -> F:
     """Mark a public op: it joins its module's `__all__`, from where `nn.functional` gathers it."""

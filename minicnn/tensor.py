@@ -30,8 +30,14 @@ class Tensor:
     __array_ufunc__ = None  # NumPy on the left of an operator leaves it to us
     __array_priority__ = 1000
 
-    def __init__(self, array: Any, requires_grad: bool = False, entry: Any = None, index: int = 0,
-                 version: list[int] | None = None):
+    def __init__(
+        self,
+        array: Any,
+        requires_grad: bool = False,
+        entry: Any = None,
+        index: int = 0,
+        version: list[int] | None = None,
+    ):
         self.array = array
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
@@ -104,8 +110,11 @@ class Tensor:
         text = np.array2string(self.numpy(), separator=", ", prefix="tensor(", precision=4, threshold=200)
         notes = "" if self.dtype in (FLOATS[0], DTYPES[2], DTYPES[3]) else f", dtype={self.dtype}"
         notes += "" if self.device == "cpu" else f", device={self.device!r}"
-        notes += f", made by {type(self.entry).__name__}" if self.entry is not None else (
-            ", requires_grad=True" if self.requires_grad else "")
+        notes += (
+            f", made by {type(self.entry).__name__}"
+            if self.entry is not None
+            else (", requires_grad=True" if self.requires_grad else "")
+        )
         return f"tensor({text}{notes})"
 
     # ------------------------------------------------------------------------------------------ out of the tensor
@@ -241,6 +250,7 @@ def method(function: F, *names: str) -> F:
 
 # -------------------------------------------------------------------------------------------------- making tensors
 
+
 def tensor(data: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """A new tensor from numbers, nested lists, an array or a tensor. Always a copy.
 
@@ -283,8 +293,9 @@ def _rebuild(cls: type[Tensor], array: np.ndarray, device: str, requires_grad: b
     return made
 
 
-def full(shape: int | Sequence[int], value: float, dtype: Any = np.float32, device: str = "cpu",
-         requires_grad: bool = False) -> Tensor:
+def full(
+    shape: int | Sequence[int], value: float, dtype: Any = np.float32, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
     """A tensor filled with one value."""
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     if any(not isinstance(s, int | np.integer) or s < 0 for s in sizes):

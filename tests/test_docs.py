@@ -13,8 +13,10 @@ import minicnn
 
 PACKAGE = Path(minicnn.__file__).parent
 README = Path(__file__).resolve().parent.parent / "README.md"
-MODULES = sorted(".".join(("minicnn", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
-                 for p in PACKAGE.rglob("*.py"))
+MODULES = sorted(
+    ".".join(("minicnn", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for p in PACKAGE.rglob("*.py")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

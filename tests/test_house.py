@@ -66,7 +66,7 @@ def test_no_import_circles():
     def visit(name, trail):
         if state.get(name) == "done":
             return
-        assert name not in trail, " -> ".join([*trail[trail.index(name):], name])
+        assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
         for other in sorted(edges[name]):
             visit(other, [*trail, name])
         state[name] = "done"
@@ -77,8 +77,15 @@ def test_no_import_circles():
 
 LAYERS = {  # a part of the house, and the parts it may know
     "minicnn.tensor": {"minicnn.device", "minicnn.memory", "minicnn.dispatch"},
-    "minicnn.ops": {"minicnn.ops", "minicnn.tape", "minicnn.tensor", "minicnn.dispatch", "minicnn.memory", "minicnn.random",
-                    "minicnn.device"},
+    "minicnn.ops": {
+        "minicnn.ops",
+        "minicnn.tape",
+        "minicnn.tensor",
+        "minicnn.dispatch",
+        "minicnn.memory",
+        "minicnn.random",
+        "minicnn.device",
+    },
     "minicnn.nn": {"minicnn.nn", "minicnn.ops", "minicnn.tape", "minicnn.tensor", "minicnn.random", "minicnn.device"},
 }
 
@@ -115,20 +122,26 @@ def test_the_core_stays_short():
 
 
 def test_import_loads_nothing_heavy():
-    code = ("import sys, minicnn; minicnn.nn.functional, minicnn.data, minicnn.models, minicnn.train, minicnn.io; "
-            f"print([m for m in {HEAVY!r} if m in sys.modules])")
+    code = (
+        "import sys, minicnn; minicnn.nn.functional, minicnn.data, minicnn.models, minicnn.train, minicnn.io; "
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
 
 
 def test_import_from_an_unbuilt_tree_says_what_to_run(tmp_path):
-    for folder, code in ((PACKAGE, "import minicnn"), (Path(minicnn.kernels.__file__).parent, "import kernels")):
+    for folder in (PACKAGE, Path(minicnn.kernels.__file__).parent):
         link = tmp_path / folder.name
         link.mkdir()
         (link / "__init__.py").write_text((folder / "__init__.py").read_text())
     for code in ("import minicnn", "import kernels"):
-        ran = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
-                             capture_output=True, text=True, cwd=tmp_path)
+        ran = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
         assert ran.returncode != 0 and "pip install" in ran.stderr.splitlines()[-1], ran.stderr
 
 

@@ -63,10 +63,10 @@ def test_no_grad_is_a_decorator_and_ends_with_an_exception():
 
 def test_backward_records_nothing_unless_create_graph():
     x = leaf(3.0)
-    (x ** 3).sum().backward()
+    (x**3).sum().backward()
     assert not x.grad.requires_grad
     x.grad = None
-    (x ** 3).sum().backward(create_graph=True)
+    (x**3).sum().backward(create_graph=True)
     assert x.grad.requires_grad
     x.grad.sum().backward()
     assert x.grad.item() == 27 + 18  # the second backward adds to the same .grad
@@ -74,7 +74,7 @@ def test_backward_records_nothing_unless_create_graph():
 
 def test_third_derivative():
     x = leaf(2.0)
-    (g,) = mc.grad((x ** 4).sum(), [x], create_graph=True)
+    (g,) = mc.grad((x**4).sum(), [x], create_graph=True)
     (h,) = mc.grad(g.sum(), [x], create_graph=True)
     (k,) = mc.grad(h.sum(), [x])
     assert k.item() == pytest.approx(48)
@@ -147,8 +147,14 @@ def test_an_in_place_change_of_a_saved_array_is_an_error():
         z.backward()
 
 
-@pytest.mark.parametrize("change", [lambda t: t.detach().zero_(), lambda t: t.reshape(2, 1).detach().copy_(np.ones((2, 1))),
-                                    lambda t: t.detach().__setitem__(0, 9.0)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.detach().zero_(),
+        lambda t: t.reshape(2, 1).detach().copy_(np.ones((2, 1))),
+        lambda t: t.detach().__setitem__(0, 9.0),
+    ],
+)
 def test_a_change_through_another_view_is_seen_too(change):
     x = leaf(1.0, 2.0)
     z = (x.exp() * x).sum()
@@ -246,7 +252,9 @@ def test_detect_anomaly_names_op_and_line():
     with mc.detect_anomaly():
         y = x.log()
         z = (y * 0.0).sum()
-        with pytest.raises(RuntimeError, match=r"Log.backward gave NaN .* input 0; called from .*test_tape.py:\d+: y = x.log\(\)"):
+        with pytest.raises(
+            RuntimeError, match=r"Log.backward gave NaN .* input 0; called from .*test_tape.py:\d+: y = x.log\(\)"
+        ):
             z.backward()
 
 

@@ -164,7 +164,7 @@ def test_random_numbers_follow_the_seed():
     mc.manual_seed(4)
     np.testing.assert_array_equal(first, mc.random.uniform((1000,)))
     assert 0 <= first.min() and first.max() < 1 and abs(first.mean() - 0.5) < 0.05
-    assert abs(more.mean()) < 0.02 and abs(more.std() - 1) < 0.02 and abs((more ** 4).mean() - 3) < 0.15
+    assert abs(more.mean()) < 0.02 and abs(more.std() - 1) < 0.02 and abs((more**4).mean() - 3) < 0.15
     with pytest.raises(ValueError, match="-1"):
         mc.manual_seed(-1)
 

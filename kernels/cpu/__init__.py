@@ -13,12 +13,13 @@ from typing import Any
 from ..contracts import CONTRACTS
 from .algorithms import choose
 
+
 def _load_host() -> ModuleType:
     """The module that brings OpenMP with it, loaded so that idle threads soon go to sleep.
 
-    GCC's OpenMP lets a thread that waits spin for milliseconds. On a machine that has other things to do it then waits for
-    a processor that a spinning thread holds, and a training step takes ten times as long. The library reads its setting
-    when it is loaded; what the user has set stands, and other libraries' settings stay as they are.
+    GCC's OpenMP lets a thread that waits spin for milliseconds. On a machine that has other things to do it then waits
+    for a processor that a spinning thread holds, and a training step takes ten times as long. The library reads its
+    setting when it is loaded; what the user has set stands, and other libraries' settings stay as they are.
     """
     quiet = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ)
     if quiet:
@@ -26,7 +27,9 @@ def _load_host() -> ModuleType:
     try:
         return importlib.import_module(f"{__name__}._host")
     except ModuleNotFoundError as error:
-        raise ImportError("minicnn's kernels are not built: run `pip install .` (`pip install -e .` to work on it)") from error
+        raise ImportError(
+            "minicnn's kernels are not built: run `pip install .` (`pip install -e .` to work on it)"
+        ) from error
     finally:
         if quiet:
             del os.environ["GOMP_SPINCOUNT"]
@@ -84,6 +87,7 @@ def algorithm(name: str, sizes: dict[str, int], params: dict[str, Any], wanted: 
     """The algorithm a convolution kernel will use for these sizes, and a kernel bound to it."""
     if wanted == "reference":
         from .. import reference
+
         return wanted, reference.kernel(name)
     chosen = choose(name, sizes, params)
     if wanted not in ("auto", chosen):

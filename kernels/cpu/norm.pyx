@@ -15,7 +15,7 @@ from cython.parallel cimport prange
 cdef enum:
     LANES = 256             # most columns of a sum: they stay in the L1 cache
     RUN = 64                # rows added up in the array's own precision before they go to a double
-    SAMPLE = 64             # rows whose mean is near enough to the true one to take the variance about
+    SAMPLE = 32             # one row in so many gives a mean near enough to the true one to take the variance about
     PART_SIZE = 16384       # elements that make another part, or another task, worthwhile
 
 
@@ -44,8 +44,10 @@ cdef void fold(double* lane, Py_ssize_t channels, Py_ssize_t together) noexcept 
 
 
 # ---------------------------------------------------------------------------------------------------- statistics
-# Sums of d = x - shift and of d*d, with a shift near the mean: their difference S2 - S1*S1/n then loses nothing, where
-# sums of x and x*x would lose every digit of the variance once the mean is a few thousand deviations.
+# Sums of d = x - shift and of d*d, with a shift near the mean: the difference S2 - S1*S1/n then loses nothing, where sums
+# of x and x*x would lose every digit of the variance once the mean is a few thousand deviations. The shift is the mean
+# of the first rows. However far they lie from the others, they are part of the variance themselves, so that
+# (mean - shift)^2 is at most SAMPLE times the variance, and two of its digits are the most that can be lost.
 
 cdef void add_moments(const real* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width, const real* shift,
                       double* first, double* second) noexcept nogil:
@@ -83,7 +85,7 @@ cdef void add_moments(const real* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssiz
 
 cdef void sample_mean(const real* x, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t width, real* mean) noexcept nogil:
     """The mean of the first rows of columns j < width."""
-    cdef Py_ssize_t count = min(rows, SAMPLE), r, j
+    cdef Py_ssize_t count = rows // SAMPLE + 1, r, j
     cdef double sum[LANES]
     for j in range(width):
         sum[j] = 0

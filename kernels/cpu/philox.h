@@ -22,7 +22,7 @@
 #define PHILOX_PRODUCT(a, b) (philox_lanes) _mm_mul_epu32((__m128i)(a), (__m128i)(b))
 #else
 #define PHILOX_BYTES 16
-#define PHILOX_PRODUCT(a, b) (((a) & 0xFFFFFFFFu) * ((b) & 0xFFFFFFFFu))
+#define PHILOX_PRODUCT(a, b) (((a) & (uint64_t)0xFFFFFFFF) * ((b) & (uint64_t)0xFFFFFFFF))
 #endif
 
 typedef uint64_t philox_lanes __attribute__((vector_size(PHILOX_BYTES)));
@@ -35,12 +35,13 @@ enum {
 
 /* Ten rounds on the counters c[word], in place. */
 static inline void philox_rounds(philox_lanes c[4][PHILOX_CHAINS], uint32_t key0, uint32_t key1) {
-  const philox_lanes zero = {0}, multiplier0 = zero + 0xD2511F53u, multiplier2 = zero + 0xCD9E8D57u;
+  const philox_lanes zero = {0}, multiplier0 = zero + (uint64_t)0xD2511F53u,
+                     multiplier2 = zero + (uint64_t)0xCD9E8D57u;
   for (int round = 0; round < 10; round++) {
     for (int i = 0; i < PHILOX_CHAINS; i++) {
       philox_lanes product0 = PHILOX_PRODUCT(c[0][i], multiplier0), product2 = PHILOX_PRODUCT(c[2][i], multiplier2);
-      c[0][i] = (product2 >> 32) ^ c[1][i] ^ key0;
-      c[2][i] = (product0 >> 32) ^ c[3][i] ^ key1;
+      c[0][i] = (product2 >> 32) ^ c[1][i] ^ (uint64_t)key0;
+      c[2][i] = (product0 >> 32) ^ c[3][i] ^ (uint64_t)key1;
       c[1][i] = product2;
       c[3][i] = product0;
     }
@@ -64,7 +65,8 @@ static inline void philox_words(uint64_t first, uint32_t key0, uint32_t key1, ui
   philox_rounds(c, key0, key1);
   for (int i = 0; i < PHILOX_CHAINS; i++) {
     uint64_t pair[2][PHILOX_LANES]; /* words 0 and 1, words 2 and 3: in memory the low half comes first */
-    philox_lanes low = (c[0][i] & 0xFFFFFFFFu) | (c[1][i] << 32), high = (c[2][i] & 0xFFFFFFFFu) | (c[3][i] << 32);
+    philox_lanes low = (c[0][i] & (uint64_t)0xFFFFFFFF) | (c[1][i] << 32);
+    philox_lanes high = (c[2][i] & (uint64_t)0xFFFFFFFF) | (c[3][i] << 32);
     memcpy(pair[0], &low, PHILOX_BYTES);
     memcpy(pair[1], &high, PHILOX_BYTES);
     for (int j = 0; j < PHILOX_LANES; j++) {

@@ -9,18 +9,18 @@ include "common.pxi"
 from cython.parallel cimport prange
 
 cdef extern from "philox.h":
-    const int PHILOX_BLOCKS  # made in one go, of four words each
+    enum:
+        PHILOX_BLOCKS  # made in one go, of four words each
     void philox_words(uint64_t first_block, uint32_t key0, uint32_t key1, uint32_t* words) noexcept nogil
 
 cdef enum:
     CHUNK = 1024            # words made at a time: they stay in the L1 cache until they are used
     GRAIN = 16384           # elements of a task
-    MOST_BLOCKS = 64        # no vector level has more PHILOX_BLOCKS
 
 
 cdef void make_words(uint64_t seed, uint64_t start, Py_ssize_t count, uint32_t* words) noexcept nogil:
     """Words start..start+count-1 of the stream of a seed."""
-    cdef uint32_t some[4 * MOST_BLOCKS]
+    cdef uint32_t some[4 * PHILOX_BLOCKS]
     cdef uint32_t key0 = <uint32_t>seed, key1 = <uint32_t>(seed >> 32)
     cdef uint64_t block = start // 4
     cdef Py_ssize_t skip = start % 4, done = 0, n

@@ -33,9 +33,13 @@ def need_float(op: str, **tensors: Any) -> None:
         if value.dtype not in FLOATS:
             raise TypeError(f"{op}: {name} must be float32 or float64, got {value.dtype}")
         if first and value.dtype != first[1].dtype:
-            raise TypeError(f"{op}: {name} is {value.dtype}, but {first[0]} is {first[1].dtype}; convert one with .to(dtype)")
+            raise TypeError(
+                f"{op}: {name} is {value.dtype}, but {first[0]} is {first[1].dtype}; convert one with .to(dtype)"
+            )
         if first and value.device != first[1].device:
-            raise ValueError(f"{op}: {name} is on {value.device}, but {first[0]} is on {first[1].device}; move one with .to(device)")
+            raise ValueError(
+                f"{op}: {name} is on {value.device}, but {first[0]} is on {first[1].device}; move one with .to(device)"
+            )
         first = first or (name, value)
 
 
@@ -47,7 +51,13 @@ def need_rank(op: str, name: str, tensor: Tensor, layout: str) -> None:
 
 def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
     """An int or a pair of ints, none below `least`, as a pair (rows, columns)."""
-    both = (value, value) if is_int(value) else tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    both = (
+        (value, value)
+        if is_int(value)
+        else tuple(value)
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else ()
+    )
     if len(both) != 2 or not all(is_int(v) and v >= least for v in both):
         raise ValueError(f"{op}: {name} must be an int or a pair of ints, at least {least}, got {value!r}")
     return int(both[0]), int(both[1])

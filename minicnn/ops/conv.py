@@ -75,8 +75,15 @@ def geometry(conv: Any) -> dict[str, Any]:
 
 
 @op
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Sequence[int] = 1, padding: Padding = 0,
-           dilation: int | Sequence[int] = 1, groups: int = 1) -> Tensor:
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
     """2-D convolution.
 
     x: (N, H, W, C_in); weight: (kH, kW, C_in / groups, C_out); bias: (C_out,)
@@ -84,8 +91,9 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | 
 
     stride, dilation: pixels, an int or (rows, columns).
     padding: pixels of zeros: an int, (rows, columns), ((top, bottom), (left, right)), or
-        "valid": none; "same": the output is as large as x, stride 1 only; "tf_same": TensorFlow's, ceil(H / stride) rows out
-        at any stride, the odd pixel at the bottom right; "full": every pixel meets every weight, dilation * (k - 1) a side.
+        "valid": none; "same": the output is as large as x, stride 1 only; "tf_same": TensorFlow's, ceil(H / stride)
+        rows out at any stride, the odd pixel at the bottom right; "full": every pixel meets every weight,
+        dilation * (k - 1) a side.
     groups: channels are split into so many groups that don't mix; C_in of them is a depthwise convolution.
     Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep learning", draws each.
 
@@ -100,10 +108,14 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | 
     holes = pair("conv2d", "dilation", dilation)
     check_groups("conv2d", groups, x.shape[-1], weight, bias)
     edges = padding_2d("conv2d", padding, x.shape[1:3], weight.shape[:2], steps, holes)
-    for name, size, before, after, k, hole in zip("HW", x.shape[1:3], edges[::2], edges[1::2], weight.shape[:2], holes, strict=True):
+    for name, size, before, after, k, hole in zip(
+        "HW", x.shape[1:3], edges[::2], edges[1::2], weight.shape[:2], holes, strict=True
+    ):
         if size + before + after < hole * (k - 1) + 1:
-            raise ValueError(f"conv2d: a kernel of {hole * (k - 1) + 1} (dilation counted) is larger than the padded input "
-                             f"of {size + before + after} along {name}")
+            raise ValueError(
+                f"conv2d: a kernel of {hole * (k - 1) + 1} (dilation counted) is larger than the padded input "
+                f"of {size + before + after} along {name}"
+            )
     return Conv2d.apply(x, weight, bias, stride=steps, padding=edges, dilation=holes, groups=groups)
 
 
@@ -113,8 +125,10 @@ def check_groups(name: str, groups: int, channels: int, weight: Tensor, bias: Te
     if not is_int(groups) or groups < 1:
         raise ValueError(f"{name}: groups must be a positive int, got {groups!r}")
     if per_group * groups != channels:
-        raise ValueError(f"{name}: x has {channels} channels, but weight of shape {weight.shape} with groups={groups} expects "
-                         f"{per_group * groups}")
+        raise ValueError(
+            f"{name}: x has {channels} channels, but weight of shape {weight.shape} with groups={groups} expects "
+            f"{per_group * groups}"
+        )
     if filters % groups:
         raise ValueError(f"{name}: {filters} filters do not divide into {groups} groups")
     if 0 in kernel:
@@ -123,8 +137,9 @@ def check_groups(name: str, groups: int, channels: int, weight: Tensor, bias: Te
         raise ValueError(f"{name}: bias has shape {bias.shape}, expected ({filters},)")
 
 
-def padding_2d(name: str, padding: Padding, size: Sequence[int], kernel: Sequence[int], stride: Pair,
-               dilation: Pair) -> tuple[int, int, int, int]:
+def padding_2d(
+    name: str, padding: Padding, size: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
+) -> tuple[int, int, int, int]:
     """Any way to state a padding, as (top, bottom, left, right)."""
     sides: list[tuple[Any, ...]] = []
     if isinstance(padding, str):
@@ -134,8 +149,10 @@ def padding_2d(name: str, padding: Padding, size: Sequence[int], kernel: Sequenc
     elif isinstance(padding, Sequence) and len(padding) == 2:
         sides = [(p, p) if is_int(p) else tuple(p) if isinstance(p, Sequence) else () for p in padding]
     if len(sides) != 2 or any(len(s) != 2 or not all(is_int(p) and p >= 0 for p in s) for s in sides):
-        raise ValueError(f"{name}: padding must be a non-negative int, a pair of them, ((top, bottom), (left, right)), 'valid', "
-                         f"'same', 'tf_same' or 'full', got {padding!r}")
+        raise ValueError(
+            f"{name}: padding must be a non-negative int, a pair of them, ((top, bottom), (left, right)), 'valid', "
+            f"'same', 'tf_same' or 'full', got {padding!r}"
+        )
     (top, bottom), (left, right) = sides
     return int(top), int(bottom), int(left), int(right)
 

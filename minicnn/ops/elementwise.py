@@ -50,8 +50,9 @@ class Binary(Elementwise):
         raise NotImplementedError
 
     def backward(self, grad: Tensor) -> Any:
-        return tuple(None if g is None else sum_to(g, shape)
-                     for g, shape in zip(self.gradients(grad), self.shapes, strict=True))
+        return tuple(
+            None if g is None else sum_to(g, shape) for g, shape in zip(self.gradients(grad), self.shapes, strict=True)
+        )
 
 
 def sum_to(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -59,12 +60,15 @@ def sum_to(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     if tensor.shape == shape:
         return tensor
     extra = tensor.ndim - len(shape)
-    dims = tuple(range(extra)) + tuple(i + extra for i, s in enumerate(shape) if s == 1 and tensor.shape[i + extra] != 1)
+    dims = tuple(range(extra)) + tuple(
+        i + extra for i, s in enumerate(shape) if s == 1 and tensor.shape[i + extra] != 1
+    )
     summed = tensor.sum(dim=dims) if dims else tensor
     return summed.reshape(shape)
 
 
 # ------------------------------------------------------------------------------------------------- scalars and dtypes
+
 
 def operand(op_name: str, value: Any, like: Tensor) -> Tensor:
     """A number (or NumPy array) as a tensor to compute with `like`; a tensor as it is."""
@@ -122,6 +126,7 @@ class Cast(Function):
 
 # ------------------------------------------------------------------------------------------------------- arithmetic
 
+
 class Add(Binary):
     kernel, saves = "add", ()
 
@@ -163,7 +168,7 @@ class Pow(Binary):
             ga = grad * where(b == 0, 0.0, b * a ** (b - 1))
         if self.needs[1]:  # log(a) * a^b, and 0 where a is 0 and b is not negative: the limit from above
             ga_log = where((a == 0) & (b >= 0), 0.0, log(where(a == 0, 1.0, a)))
-            gb = grad * ga_log * a ** b
+            gb = grad * ga_log * a**b
         return ga, gb
 
 
@@ -348,6 +353,7 @@ class Mask(Elementwise):
 
 
 # ------------------------------------------------------------------------------------------------- public functions
+
 
 def _arithmetic(function: type[Binary], a: Any, b: Any) -> Tensor:
     return function.apply(*operands(function.kernel, a, b))
@@ -538,6 +544,7 @@ def logical_not(x: Tensor) -> Tensor:
 
 # --------------------------------------------------------------------------------------------------------- methods
 
+
 def to(tensor: Tensor, target: Any) -> Tensor:
     """The tensor with another dtype ("float64", np.float32, ...) or on another device ("cpu", "cuda", ...)."""
     dtype = dtype_of(target)
@@ -561,16 +568,43 @@ def _is_unequal(a: Tensor, b: Any) -> Any:
 
 
 _METHODS: Sequence[tuple[Any, tuple[str, ...]]] = (
-    (add, ("add", "__add__", "__radd__")), (sub, ("sub", "__sub__")), (mul, ("mul", "__mul__", "__rmul__")),
-    (div, ("div", "__truediv__")), (pow, ("pow", "__pow__")), (neg, ("neg", "__neg__")), (abs, ("abs", "__abs__")),
-    (lambda a, b: sub(b, a), ("__rsub__",)), (lambda a, b: div(b, a), ("__rtruediv__",)),
+    (add, ("add", "__add__", "__radd__")),
+    (sub, ("sub", "__sub__")),
+    (mul, ("mul", "__mul__", "__rmul__")),
+    (div, ("div", "__truediv__")),
+    (pow, ("pow", "__pow__")),
+    (neg, ("neg", "__neg__")),
+    (abs, ("abs", "__abs__")),
+    (lambda a, b: sub(b, a), ("__rsub__",)),
+    (lambda a, b: div(b, a), ("__rtruediv__",)),
     (lambda a, b: pow(b, a), ("__rpow__",)),
-    (maximum, ("maximum",)), (minimum, ("minimum",)), (sign, ("sign",)), (floor, ("floor",)), (ceil, ("ceil",)),
-    (round, ("round",)), (exp, ("exp",)), (expm1, ("expm1",)), (log, ("log",)), (log1p, ("log1p",)), (sqrt, ("sqrt",)),
-    (sin, ("sin",)), (cos, ("cos",)), (erf, ("erf",)), (clip, ("clip", "clamp")),
-    (_is_equal, ("__eq__",)), (_is_unequal, ("__ne__",)), (eq, ("eq",)), (ne, ("ne",)), (lt, ("lt", "__lt__")),
-    (le, ("le", "__le__")), (gt, ("gt", "__gt__")), (ge, ("ge", "__ge__")),
-    (logical_and, ("__and__",)), (logical_or, ("__or__",)), (logical_not, ("__invert__",)), (to, ("to",)),
+    (maximum, ("maximum",)),
+    (minimum, ("minimum",)),
+    (sign, ("sign",)),
+    (floor, ("floor",)),
+    (ceil, ("ceil",)),
+    (round, ("round",)),
+    (exp, ("exp",)),
+    (expm1, ("expm1",)),
+    (log, ("log",)),
+    (log1p, ("log1p",)),
+    (sqrt, ("sqrt",)),
+    (sin, ("sin",)),
+    (cos, ("cos",)),
+    (erf, ("erf",)),
+    (clip, ("clip", "clamp")),
+    (_is_equal, ("__eq__",)),
+    (_is_unequal, ("__ne__",)),
+    (eq, ("eq",)),
+    (ne, ("ne",)),
+    (lt, ("lt", "__lt__")),
+    (le, ("le", "__le__")),
+    (gt, ("gt", "__gt__")),
+    (ge, ("ge", "__ge__")),
+    (logical_and, ("__and__",)),
+    (logical_or, ("__or__",)),
+    (logical_not, ("__invert__",)),
+    (to, ("to",)),
 )
 for _function, _names in _METHODS:
     method(_function, *_names)

@@ -84,7 +84,9 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
 
 
 @op
-def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
     """-target * log(input) - (1 - target) * log(1 - input) for probabilities; logarithms are not taken below -100.
 
     From logits, binary_cross_entropy_with_logits is more accurate.
@@ -97,10 +99,17 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
 
 
 @op
-def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean",
-                                     pos_weight: Tensor | None = None) -> Tensor:
-    """Cross-entropy of labels (or probabilities) `target` against sigmoid(input). weight: of each element; pos_weight: of
-    the positive labels, broadcast."""
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of labels (or probabilities) `target` against sigmoid(input).
+
+    weight: of each element; pos_weight: of the positive labels; both broadcast.
+    """
     _same_shape("binary_cross_entropy_with_logits", input, target)
     values = BceLogits.apply(input, target)
     if pos_weight is not None:  # log(s(x)) = -bce(x, 1) is the part that belongs to the positive labels
@@ -115,10 +124,14 @@ def _class_rows(name: str, scores: Tensor, target: Tensor, weight: Tensor | None
     if target.dtype != np.int64:
         raise TypeError(f"{name}: target must be int64 class indices, got {target.dtype}")
     if scores.ndim < 1 or target.shape != scores.shape[:-1]:
-        raise ValueError(f"{name}: target has shape {target.shape}, expected {scores.shape[:-1]} for input {scores.shape}")
+        raise ValueError(
+            f"{name}: target has shape {target.shape}, expected {scores.shape[:-1]} for input {scores.shape}"
+        )
     if weight is not None and weight.shape != scores.shape[-1:]:
         raise ValueError(f"{name}: weight has shape {weight.shape}, expected one a class, {scores.shape[-1:]}")
-    return scores.reshape((prod(target.shape), scores.shape[-1])), target.reshape((-1,)) if target.numel() else target.reshape((0,))
+    return scores.reshape((prod(target.shape), scores.shape[-1])), target.reshape(
+        (-1,)
+    ) if target.numel() else target.reshape((0,))
 
 
 def _check_classes(name: str, target: np.ndarray, classes: int, ignore_index: int) -> None:
@@ -127,8 +140,15 @@ def _check_classes(name: str, target: np.ndarray, classes: int, ignore_index: in
         raise IndexError(f"{name}: target {bad[0]} is not a class from 0 to {classes - 1}")
 
 
-def _weighted_pick(name: str, scores: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
-                   smoothing: float = 0.0) -> Tensor:
+def _weighted_pick(
+    name: str,
+    scores: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float = 0.0,
+) -> Tensor:
     """-weight[t] * scores[t] (smoothed towards the mean over classes), ignored rows left out; the mean is by weight."""
     rows, classes = _class_rows(name, scores, target, weight)
     count = rows.shape[1]
@@ -155,8 +175,9 @@ def _picked(rows: Tensor, index: Tensor) -> Tensor:
 
 
 @op
-def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
-             reduction: str = "mean") -> Tensor:
+def nll_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
     """-input[target] for log-probabilities input (..., classes) and class indices target (...).
 
     weight: one a class; "mean" divides by the sum of the weights. Rows whose target is ignore_index don't count.
@@ -165,8 +186,14 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore
 
 
 @op
-def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
-                  reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Cross-entropy of softmax(input) with the true class or with a distribution over classes.
 
     input: logits (..., classes). target: class indices (...), int64, or probabilities (..., classes).
@@ -190,8 +217,14 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, i
 
 
 @op
-def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
-                      reduction: str = "mean") -> Tensor:
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """The hinge loss of several classes: sum over j != t of max(0, margin - input[t] + input[j])^p / classes.
 
     input: (N, classes) or (classes,); target: class indices. Weston & Watkins 1999.
@@ -207,4 +240,6 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     values = mask(gap if p == 1 else gap * gap, others)
     if weight is not None:
         values = values * _picked(weight.reshape((1, count)).expand((rows.shape[0], count)), classes).reshape((-1, 1))
-    return _reduced(name, values.sum(dim=1) * (1.0 / count), reduction).reshape(target.shape if reduction == "none" else ())
+    return _reduced(name, values.sum(dim=1) * (1.0 / count), reduction).reshape(
+        target.shape if reduction == "none" else ()
+    )

@@ -35,7 +35,9 @@ class MatMul(Function):
         return da, db, grad.sum(dim=(0, 1)) if self.needs[2] else None
 
 
-def product(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False, bias: Tensor | None = None) -> Tensor:
+def product(
+    a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False, bias: Tensor | None = None
+) -> Tensor:
     return MatMul.apply(a, b, bias, transpose_a=transpose_a, transpose_b=transpose_b)
 
 
@@ -55,8 +57,10 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     if prod(right.shape[:-2]) == 1:  # one right side for all: one tall product
         y = product(left.reshape((1, prod(left.shape[:-2]) * m, k)), right.reshape((1, k, n)))
     else:
-        y = product(left.expand((*batch, m, k)).reshape((prod(batch), m, k)),
-                    right.expand((*batch, k, n)).reshape((prod(batch), k, n)))
+        y = product(
+            left.expand((*batch, m, k)).reshape((prod(batch), m, k)),
+            right.expand((*batch, k, n)).reshape((prod(batch), k, n)),
+        )
     return y.reshape(batch + (() if a.ndim == 1 else (m,)) + (() if b.ndim == 1 else (n,)))
 
 
@@ -75,8 +79,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     need_float("linear", x=x, weight=weight, bias=bias)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[0]:
-        raise ValueError(f"linear: x {x.shape} does not fit weight {weight.shape}, expected (..., in_features) and "
-                         "(in_features, out_features)")
+        raise ValueError(
+            f"linear: x {x.shape} does not fit weight {weight.shape}, expected (..., in_features) and "
+            "(in_features, out_features)"
+        )
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ValueError(f"linear: bias has shape {bias.shape}, expected {weight.shape[1:]}")
     rows = x.reshape((1, prod(x.shape[:-1]), x.shape[-1]))

@@ -32,7 +32,7 @@ class BatchNorm(Function):
 
 
 class BatchNormGrad(Function):
-    """The gradient of BatchNorm, in one kernel. Its own gradient is rare: it comes from the definition, in plain ops."""
+    """The gradient of BatchNorm, in one kernel. Its own gradient, seldom asked for, is that of the definition in ops."""
 
     saves = ("g", "x", "weight")
     eps: float
@@ -44,13 +44,21 @@ class BatchNormGrad(Function):
         g, x, weight = self.saved
         record = is_grad_enabled()
         with enable_grad():
-            g_, x_, weight_ = (None if t is None else t if record and t.requires_grad else t.detach().requires_grad_()
-                               for t in (g, x, weight))
+            g_, x_, weight_ = (
+                None if t is None else t if record and t.requires_grad else t.detach().requires_grad_()
+                for t in (g, x, weight)
+            )
             leaves = [t for t in (g_, x_, weight_) if t is not None]
-            pairs = [(out, dd) for out, dd in zip(_plain_gradients(g_, x_, weight_, self.eps), (ddx, ddweight, ddbias), strict=True)
-                     if dd is not None]
-            found = list(gradients_of([out for out, _ in pairs], leaves, [dd for _, dd in pairs], create_graph=record,
-                                      allow_unused=True))
+            pairs = [
+                (out, dd)
+                for out, dd in zip(_plain_gradients(g_, x_, weight_, self.eps), (ddx, ddweight, ddbias), strict=True)
+                if dd is not None
+            ]
+            found = list(
+                gradients_of(
+                    [out for out, _ in pairs], leaves, [dd for _, dd in pairs], create_graph=record, allow_unused=True
+                )
+            )
         dg, dx = found[0], found[1]
         return dg, dx, None, None, found[2] if weight is not None else None
 
@@ -84,19 +92,33 @@ class Normalize(Function):
 
 
 @op
-def batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
-               bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) * weight + bias, channel by channel. x: (..., C); the rest: (C,).
 
     training: mean and variance are the batch's, and the running ones are moved towards them by `momentum`, in place
-    (with the unbiased variance, as in PyTorch). Else they are the running ones. At least two values a channel in training.
-    Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training by reducing internal covariate shift".
+    (with the unbiased variance, as in PyTorch); it takes at least two values a channel. Else they are the running ones.
+    Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training by reducing internal covariate
+    shift".
     """
     need_float("batch_norm", x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if x.ndim < 2:
         raise ValueError(f"batch_norm: x must have shape (N, ..., C), got {x.shape}")
     channels = x.shape[-1]
-    for name, value in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+    for name, value in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
         if value is not None and value.shape != (channels,):
             raise ValueError(f"batch_norm: {name} has shape {value.shape}, expected ({channels},)")
     rows = x.reshape((prod(x.shape[:-1]), channels))

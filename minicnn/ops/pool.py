@@ -92,12 +92,18 @@ class AvgPool2dGrad(Function):
 
 
 def averaging(pool: Any) -> dict[str, Any]:
-    return {"kernel": pool.kernel, "stride": pool.stride, "padding": pool.padding,
-            "count_include_pad": pool.count_include_pad, "divisor": pool.divisor}
+    return {
+        "kernel": pool.kernel,
+        "stride": pool.stride,
+        "padding": pool.padding,
+        "count_include_pad": pool.count_include_pad,
+        "divisor": pool.divisor,
+    }
 
 
-def _geometry(name: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-              ceil_mode: bool) -> tuple[Pair, Pair, Pair, Pair, Pair]:
+def _geometry(
+    name: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> tuple[Pair, Pair, Pair, Pair, Pair]:
     """Kernel, stride, padding, dilation and output size as pairs, checked."""
     need_float(name, x=x)
     need_rank(name, "x", x, "N, H, W, C")
@@ -107,7 +113,9 @@ def _geometry(name: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any,
     for p, k in zip(edges, kernel, strict=True):
         if p > k // 2:
             raise ValueError(f"{name}: padding must be at most half the kernel, got {p} for a kernel of {k}")
-    size = tuple(_windows(name, *along, ceil_mode) for along in zip(x.shape[1:3], kernel, steps, edges, holes, strict=True))
+    size = tuple(
+        _windows(name, *along, ceil_mode) for along in zip(x.shape[1:3], kernel, steps, edges, holes, strict=True)
+    )
     return kernel, steps, edges, holes, size  # type: ignore[return-value]
 
 
@@ -115,7 +123,9 @@ def _windows(name: str, size: int, kernel: int, stride: int, padding: int, dilat
     """How many windows there are along an axis."""
     room = size + 2 * padding - dilation * (kernel - 1) - 1
     if room < 0:
-        raise ValueError(f"{name}: a window of {dilation * (kernel - 1) + 1} is larger than the padded input of {size + 2 * padding}")
+        raise ValueError(
+            f"{name}: a window of {dilation * (kernel - 1) + 1} is larger than the padded input of {size + 2 * padding}"
+        )
     count = room // stride + 1
     # ceil_mode adds a window that hangs over, if it begins inside the input or the padding before it (as PyTorch).
     if ceil_mode and room % stride and count * stride < size + padding:
@@ -124,28 +134,48 @@ def _windows(name: str, size: int, kernel: int, stride: int, padding: int, dilat
 
 
 @op
-def max_pool2d(x: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None,
-               padding: int | Sequence[int] = 0, dilation: int | Sequence[int] = 1, ceil_mode: bool = False,
-               return_indices: bool = False) -> Any:
+def max_pool2d(
+    x: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """The largest element of each window, channel by channel.
 
-    x: (N, H, W, C) -> (N, H_out, W_out, C) with H_out = floor((H + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
+    x: (N, H, W, C) -> (N, H_out, W_out, C) with H_out = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
     ceil_mode rounds up, as long as the last window begins inside. stride: the kernel size unless given. padding never
-    competes. The first of equals takes the gradient; NaN wins. return_indices: also the places h * W + w (int64) of the largest.
+    competes. The first of equals takes the gradient; NaN wins. return_indices: also the places h * W + w (int64) of the
+    largest.
     """
     kernel, steps, edges, holes, size = _geometry("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     y, position = MaxPool2d.apply(x, kernel=kernel, stride=steps, padding=edges, dilation=holes, size=size)
     if not return_indices:
         return y
-    index = dispatch("max_pool2d_index", position.array, size=x.shape[1:3], kernel=kernel, stride=steps, padding=edges,
-                     dilation=holes)
+    index = dispatch(
+        "max_pool2d_index",
+        position.array,
+        size=x.shape[1:3],
+        kernel=kernel,
+        stride=steps,
+        padding=edges,
+        dilation=holes,
+    )
     return y, Tensor(index)
 
 
 @op
-def avg_pool2d(x: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None,
-               padding: int | Sequence[int] = 0, ceil_mode: bool = False, count_include_pad: bool = True,
-               divisor_override: int | None = None) -> Tensor:
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
     """The mean of each window, channel by channel.
 
     x: (N, H, W, C) -> (N, H_out, W_out, C), sizes as for max_pool2d. The padding counts as zeros unless
@@ -154,13 +184,20 @@ def avg_pool2d(x: Tensor, kernel_size: int | Sequence[int], stride: int | Sequen
     kernel, steps, edges, _, size = _geometry("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
         raise ValueError(f"avg_pool2d: divisor_override must be an int other than 0, got {divisor_override!r}")
-    return AvgPool2d.apply(x, kernel=kernel, stride=steps, padding=(edges[0], edges[0], edges[1], edges[1]), size=size,
-                           count_include_pad=bool(count_include_pad), divisor=divisor_override or 0)
+    return AvgPool2d.apply(
+        x,
+        kernel=kernel,
+        stride=steps,
+        padding=(edges[0], edges[0], edges[1], edges[1]),
+        size=size,
+        count_include_pad=bool(count_include_pad),
+        divisor=divisor_override or 0,
+    )
 
 
 @op
 def global_avg_pool2d(x: Tensor) -> Tensor:
-    """The mean of each channel over the picture (Lin et al. 2013, "Network in network"). (N, H, W, C) -> (N, 1, 1, C)"""
+    """Each channel's mean over the picture, (N, H, W, C) -> (N, 1, 1, C). Lin et al. 2013, "Network in network"."""
     need_float("global_avg_pool2d", x=x)
     need_rank("global_avg_pool2d", "x", x, "N, H, W, C")
     return x.mean(dim=(1, 2), keepdim=True)

@@ -17,7 +17,7 @@ Dims = int | Sequence[int] | None
 
 def _folded(shape: tuple[int, ...], first: int, last: int) -> tuple[int, int, int]:
     """A shape as (outer, reduced, inner) around the dimensions first..last."""
-    return prod(shape[:first]), prod(shape[first:last + 1]), prod(shape[last + 1:])
+    return prod(shape[:first]), prod(shape[first : last + 1]), prod(shape[last + 1 :])
 
 
 def _runs(dims: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -45,7 +45,7 @@ class Sum(Function):
         self.shape = x.shape
         for first, last in _runs(self.dims):
             y = dispatch("reduce_sum", x.reshape(_folded(x.shape, first, last)))
-            x = y.reshape(x.shape[:first] + (1,) * (last + 1 - first) + x.shape[last + 1:])
+            x = y.reshape(x.shape[:first] + (1,) * (last + 1 - first) + x.shape[last + 1 :])
         return x.reshape(_kept(self.shape, self.dims, self.keepdim))
 
     def backward(self, grad):
@@ -61,7 +61,7 @@ class Extreme(Function):
     def forward(self, x):
         self.shape = x.shape
         y, index = dispatch(self.kernel, x.reshape(_folded(x.shape, self.dim, self.dim)))
-        rest = self.shape[:self.dim] + self.shape[self.dim + 1:]
+        rest = self.shape[: self.dim] + self.shape[self.dim + 1 :]
         self.index = Tensor(index)
         return y.reshape(rest), index.reshape(rest)
 
@@ -161,6 +161,7 @@ class LogSoftmaxGrad(Function):
 
 # ------------------------------------------------------------------------------------------------- public functions
 
+
 @op
 def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The sum over dimensions `dim` (None: all). bool and narrow integers are counted in int64."""
@@ -195,8 +196,10 @@ def _extreme(name: str, function: type[Extreme], x: Tensor, dim: Dims, keepdim: 
         raise ValueError(f"{name}: nothing to choose from in shape {x.shape}")
     y = x
     for first, last in _runs(dims):
-        flat = y.reshape(y.shape[:first] + (-1,) + y.shape[last + 1:])
-        y = function.apply(flat, dim=first)[0].reshape(y.shape[:first] + (1,) * (last + 1 - first) + y.shape[last + 1:])
+        flat = y.reshape(y.shape[:first] + (-1,) + y.shape[last + 1 :])
+        y = function.apply(flat, dim=first)[0].reshape(
+            y.shape[:first] + (1,) * (last + 1 - first) + y.shape[last + 1 :]
+        )
     return y.reshape(_kept(x.shape, dims, keepdim))
 
 

@@ -113,7 +113,7 @@ class Concat(Function):
     def forward(self, *arrays):
         first = arrays[0]
         self.lengths = [a.shape[self.dim] for a in arrays]
-        shape = (*first.shape[:self.dim], sum(self.lengths), *first.shape[self.dim + 1:])
+        shape = (*first.shape[: self.dim], sum(self.lengths), *first.shape[self.dim + 1 :])
         y, steps, start = memory.empty(shape, first.dtype), strides_of(shape), 0
         for a in arrays:
             write(y, a, steps, start * steps[self.dim])
@@ -154,6 +154,7 @@ class TakeGrad(Function):
 
 # ----------------------------------------------------------------------------------------------------------- shapes
 
+
 @op
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1 and is worked out. Shares memory with x."""
@@ -179,7 +180,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     if first > last:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
     shape = x.shape or (1,)
-    return Reshape.apply(x, shape=(*shape[:first], prod(shape[first:last + 1]), *shape[last + 1:]))
+    return Reshape.apply(x, shape=(*shape[:first], prod(shape[first : last + 1]), *shape[last + 1 :]))
 
 
 @op
@@ -240,11 +241,13 @@ def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
     turned = axes("flip", dims, x.ndim)
     steps = strides_of(x.shape)
     offset = sum((x.shape[d] - 1) * steps[d] for d in turned) if x.numel() else 0
-    return StridedGet.apply(x, shape=x.shape, offset=offset,
-                            strides=tuple(-s if i in turned else s for i, s in enumerate(steps)))
+    return StridedGet.apply(
+        x, shape=x.shape, offset=offset, strides=tuple(-s if i in turned else s for i, s in enumerate(steps))
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- putting together
+
 
 @op
 def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -256,10 +259,14 @@ def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     first = tensors[0]
     d = axis("concat", dim, first.ndim)
     for i, t in enumerate(tensors):
-        if t.ndim == 0 or t.shape[:d] + t.shape[d + 1:] != first.shape[:d] + first.shape[d + 1:]:
-            raise ValueError(f"concat: tensors[{i}] has shape {t.shape}, which does not fit {first.shape} along dim {d}")
+        if t.ndim == 0 or t.shape[:d] + t.shape[d + 1 :] != first.shape[:d] + first.shape[d + 1 :]:
+            raise ValueError(
+                f"concat: tensors[{i}] has shape {t.shape}, which does not fit {first.shape} along dim {d}"
+            )
         if (t.dtype, t.device) != (first.dtype, first.device):
-            raise TypeError(f"concat: tensors[{i}] is {t.dtype} on {t.device}, but tensors[0] is {first.dtype} on {first.device}")
+            raise TypeError(
+                f"concat: tensors[{i}] is {t.dtype} on {t.device}, but tensors[0] is {first.dtype} on {first.device}"
+            )
     return Concat.apply(*tensors, dim=d)
 
 
@@ -309,7 +316,9 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
         raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
     amounts = shape_of("pad", pad)
     if len(amounts) % 2 or len(amounts) // 2 > max(x.ndim - 2, 0):
-        raise ValueError(f"pad: expected pairs for at most {max(x.ndim - 2, 0)} spatial axes of {x.shape}, got {amounts}")
+        raise ValueError(
+            f"pad: expected pairs for at most {max(x.ndim - 2, 0)} spatial axes of {x.shape}, got {amounts}"
+        )
     before, after = [0] * x.ndim, [0] * x.ndim
     for i in range(len(amounts) // 2):
         before[-2 - i], after[-2 - i] = amounts[2 * i], amounts[2 * i + 1]
@@ -326,20 +335,24 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
 
 # ---------------------------------------------------------------------------------------------------------- indexing
 
+
 def _get(x: Tensor, index: Any) -> Tensor:
     """x[index]: ints, slices, None, ..., integer arrays and bool masks, as in NumPy."""
     parts = list(index) if isinstance(index, tuple) else [index]
     parts = [_plain_part(p) for p in parts]
     masks = [p for p in parts if isinstance(p, np.ndarray)]
-    used = sum(p.ndim if isinstance(p, np.ndarray) and p.dtype == np.bool_ else 1
-               for p in parts if p is not None and p is not Ellipsis)
+    used = sum(
+        p.ndim if isinstance(p, np.ndarray) and p.dtype == np.bool_ else 1
+        for p in parts
+        if p is not None and p is not Ellipsis
+    )
     dots = [i for i, p in enumerate(parts) if p is Ellipsis]
     if len(dots) > 1:
         raise IndexError("an index can have only one ellipsis")
     if used > x.ndim:
         raise IndexError(f"too many indices: {used} for a tensor of shape {x.shape}")
     place = dots[0] if dots else len(parts)
-    parts[place:place + 1] = [slice(None)] * (x.ndim - used)
+    parts[place : place + 1] = [slice(None)] * (x.ndim - used)
     return _with_arrays(x, parts) if masks else _basic(x, parts)
 
 
@@ -380,8 +393,11 @@ def _basic(x: Tensor, parts: list[Any]) -> Tensor:
                 raise IndexError(f"index {part} is out of range for dim {d} of size {size}")
             offset += part % size * step
         d += 1
-    if prod(shape) == x.numel() and tuple(s for s in shape if s != 1) == tuple(s for s in x.shape if s != 1) and \
-            all(not isinstance(p, slice) or p.step is None or p.step > 0 for p in parts):
+    if (
+        prod(shape) == x.numel()
+        and tuple(s for s in shape if s != 1) == tuple(s for s in x.shape if s != 1)
+        and all(not isinstance(p, slice) or p.step is None or p.step > 0 for p in parts)
+    ):
         return Reshape.apply(x, shape=tuple(shape))  # everything, in order
     return StridedGet.apply(x, shape=tuple(shape), strides=tuple(strides), offset=offset if prod(shape) else 0)
 
@@ -403,9 +419,9 @@ def _with_arrays(x: Tensor, parts: list[Any]) -> Tensor:
     plain = _basic(x, [slice(None) if i in ints else p for i, p in enumerate(parts)])
     order = joined + [i for i in range(plain.ndim) if i not in ints]
     front = permute(plain, order)
-    sizes = front.shape[:len(joined)]
+    sizes = front.shape[: len(joined)]
     index = _flat_index([ints[i] for i in joined], sizes)
-    rest = front.shape[len(joined):]
+    rest = front.shape[len(joined) :]
     taken = Take.apply(front.reshape((1, prod(sizes), prod(rest))), tensor(index.reshape(-1)))
     result = taken.reshape((*index.shape, *rest))
     if together and joined[0] > 0:  # the arrays' dimensions go where the first array stood
@@ -416,7 +432,7 @@ def _with_arrays(x: Tensor, parts: list[Any]) -> Tensor:
 
 def _check_mask(x: Tensor, mask: np.ndarray, parts: list[Any]) -> None:
     first = sum(1 for p in parts if p is not None) - mask.ndim
-    if x.shape[first:first + mask.ndim] != mask.shape:
+    if x.shape[first : first + mask.ndim] != mask.shape:
         raise IndexError(f"a mask of shape {mask.shape} does not fit {x.shape} at dim {first}")
 
 
@@ -425,8 +441,10 @@ def _flat_index(indices: list[Any], sizes: tuple[int, ...]) -> np.ndarray:
     for dim, (index, size) in enumerate(zip(indices, sizes, strict=True)):
         index = np.asarray(index)
         if index.size and not (-size <= index.min() and index.max() < size):
-            raise IndexError(f"index {index.min() if index.min() < -size else index.max()} is out of range for size {size} "
-                             f"(indexed dimension {dim})")
+            raise IndexError(
+                f"index {index.min() if index.min() < -size else index.max()} is out of range for size {size} "
+                f"(indexed dimension {dim})"
+            )
         flat = flat * size + np.where(index < 0, index + size, index)
     return np.asarray(flat, np.int64)
 

@@ -34,9 +34,13 @@ def tape_text(tensor: Tensor) -> str:
     width = max((len(type(entry).__name__) for entry in entries), default=0)
     lines = []
     for entry in entries:
-        sources = ["-" if edge is None else f"leaf {edge.leaf.shape}" if edge.leaf is not None else number[id(edge.entry)]
-                   for edge in entry.edges]
+        sources = [
+            "-" if edge is None else f"leaf {edge.leaf.shape}" if edge.leaf is not None else number[id(edge.entry)]
+            for edge in entry.edges
+        ]
         shapes = ", ".join(str(shape) for shape, _, _ in entry.outputs)
-        lines.append(f"{number[id(entry)]:<{len(str(len(entries))) + 1}}  {type(entry).__name__:<{width}}  "
-                     f"{', '.join(sources)} -> {shapes}")
+        lines.append(
+            f"{number[id(entry)]:<{len(str(len(entries))) + 1}}  {type(entry).__name__:<{width}}  "
+            f"{', '.join(sources)} -> {shapes}"
+        )
     return "\n".join(lines)

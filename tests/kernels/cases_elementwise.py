@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-
 from minicnn.kernels.contracts import CONTRACTS
 
 from .case import FLOATS, INF, NAN, Built, Case, Draw

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from minicnn.kernels import reference
 from minicnn.kernels.contracts import CONTRACTS
 

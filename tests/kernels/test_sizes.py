@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from minicnn.kernels.contracts import CONTRACTS
 
 from .calling import bind

@@ -6,7 +6,8 @@ import minicnn as mc
 
 def test_every_layer_by_name():
     mc.manual_seed(0)
-    model = mc.nn.Sequential(mc.nn.Conv2d(3, 4, 3), mc.nn.ReLU(), mc.nn.Dropout(0.5), mc.nn.Flatten(), mc.nn.Linear(64, 2))
+    nn = mc.nn
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 2))
     model[2].eval()
     x = mc.tensor(np.random.default_rng(0).random((2, 6, 6, 3), np.float32))
     found = mc.vis.activations(model, x)
