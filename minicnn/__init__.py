@@ -19,7 +19,7 @@ from .dispatch import set_conv_algorithm, trace_kernels  # noqa: E402
 from .gradcheck import gradcheck, gradgradcheck  # noqa: E402
 from .models import load, save  # noqa: E402
 from .nn.fuse import fusion  # noqa: E402
-from .ops.elementwise import where  # noqa: E402
+from .ops.compare import where  # noqa: E402
 from .ops.shape import concat, stack  # noqa: E402
 from .random import manual_seed  # noqa: E402
 from .tape import enable_grad, grad, no_grad  # noqa: E402

@@ -155,8 +155,8 @@ cdef void run(const item* x, item* y, const Walk* walk, int team) noexcept nogil
         copy_tiles(x, y, walk, task * each, min(walk.count, (task + 1) * each))
 
 
-cdef int walk_along(object x, Py_ssize_t x_offset, object y, Py_ssize_t y_offset, tuple shape, tuple strides, bint reading,
-                    bint in_order) except -1:
+cdef int walk_along(object x, Py_ssize_t x_offset, object y, Py_ssize_t y_offset, tuple shape, tuple strides,
+                    bint reading, bint in_order) except -1:
     """Copy x to y. in_order: exactly as an index counts up, on one thread."""
     cdef Walk walk
     cdef const uint8_t* px = <const uint8_t*>data(x)
@@ -193,7 +193,7 @@ def strided_set(y, x, shape, strides, offset):
 
 
 def meets_itself(shape, strides):
-    """Whether a walk may come to a place twice: it doesn't where every step is longer than all shorter ones together."""
+    """Whether a walk may come to a place twice. Not if every step is longer than the way along all shorter ones."""
     reach = 0
     for step, size in sorted((abs(stride), size) for size, stride in zip(shape, strides) if size > 1):
         if step <= reach:
@@ -294,8 +294,8 @@ cdef void take_back(const real* g, const int64_t* index, real* dx, Py_ssize_t le
             dx[to + i] += g[at + i]
 
 
-cdef void take_grads(const real* g, const int64_t* index, real* dx, Py_ssize_t outer, Py_ssize_t length, Py_ssize_t inner,
-                     Py_ssize_t n) noexcept nogil:
+cdef void take_grads(const real* g, const int64_t* index, real* dx, Py_ssize_t outer, Py_ssize_t length,
+                     Py_ssize_t inner, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t task
     cdef int team = threads(outer * (length + n) * inner)
     for task in prange(outer * ((inner + BLOCK - 1) // BLOCK), num_threads=team, schedule="guided"):
@@ -346,7 +346,8 @@ def pick(x, index, y):
             pick_all(<const uint64_t*>px, place, <uint64_t*>py, outer, length, inner)
 
 
-cdef inline void put_row(const item* g, const int64_t* index, item* dx, Py_ssize_t length, Py_ssize_t inner) noexcept nogil:
+cdef inline void put_row(const item* g, const int64_t* index, item* dx, Py_ssize_t length,
+                         Py_ssize_t inner) noexcept nogil:
     cdef Py_ssize_t i
     memset(dx, 0, length * inner * sizeof(item))
     for i in range(inner):

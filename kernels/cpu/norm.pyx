@@ -1,7 +1,7 @@
 """Batch normalisation of arrays (M, C): statistics of each channel, the normalisation, and its gradient.
 
-A row is too short a loop for most numbers of channels, so several are read as one: (1024, 16) is taken as 64 rows of 256
-lanes, and what is known of a channel (its mean, its scale) is written out once for every lane. M*C need not be a
+A row is too short a loop for most numbers of channels, so several are read as one: (1024, 16) is taken as 64 rows of
+256 lanes, and what is known of a channel (its mean, its scale) is written out once for every lane. M*C need not be a
 multiple of the lanes: a shorter row comes last, whose lanes still stand at the same channels.
 
 Sums are cut into parts, whose number follows from the shape alone, and put together in order: the result does not
@@ -25,7 +25,7 @@ cdef inline Py_ssize_t rows_in_one(Py_ssize_t channels) noexcept nogil:
 
 
 cdef inline Py_ssize_t count_parts(Py_ssize_t rows, Py_ssize_t channels) noexcept nogil:
-    return max(1, min(PARTS, rows * channels // PART_SIZE))
+    return max(1, min(PARTS, rows * channels // PART_SIZE, rows // RUN))
 
 
 cdef void spread(real* lane, Py_ssize_t channels, Py_ssize_t together) noexcept nogil:
@@ -44,9 +44,9 @@ cdef void fold(double* lane, Py_ssize_t channels, Py_ssize_t together) noexcept 
 
 
 # ---------------------------------------------------------------------------------------------------- statistics
-# Sums of d = x - shift and of d*d, with a shift near the mean: the difference S2 - S1*S1/n then loses nothing, where sums
-# of x and x*x would lose every digit of the variance once the mean is a few thousand deviations. The shift is the mean
-# of the first rows. However far they lie from the others, they are part of the variance themselves, so that
+# Sums of d = x - shift and of d*d, with a shift near the mean: the difference S2 - S1*S1/n then loses nothing, where
+# sums of x and x*x would lose every digit of the variance once the mean is a few thousand deviations. The shift is the
+# mean of the first rows. However far they lie from the others, they are part of the variance themselves, so that
 # (mean - shift)^2 is at most SAMPLE times the variance, and two of its digits are the most that can be lost.
 
 cdef void add_moments(const real* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width, const real* shift,
@@ -119,13 +119,14 @@ cdef void part_stats(const real* x, Py_ssize_t rows, Py_ssize_t channels, Py_ssi
         square[j] = second[j] - first[j] * (first[j] / rows)
 
 
-cdef void stats_task(const real* x, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t parts, double* mean, double* square,
-                     Py_ssize_t task) noexcept nogil:
+cdef void stats_task(const real* x, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t parts, double* mean,
+                     double* square, Py_ssize_t task) noexcept nogil:
     """Task (part, block of channels); mean and square are (parts, C)."""
     cdef Py_ssize_t blocks = (channels + LANES - 1) // LANES
     cdef Py_ssize_t part = task // blocks, column = task % blocks * LANES
     cdef Py_ssize_t begin = rows * part // parts, end = rows * (part + 1) // parts, to = part * channels + column
-    part_stats(x + begin * channels + column, end - begin, channels, min(LANES, channels - column), mean + to, square + to)
+    part_stats(x + begin * channels + column, end - begin, channels, min(LANES, channels - column), mean + to,
+               square + to)
 
 
 cdef void stats(const real* x, real* mean, real* var, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t parts,
@@ -176,7 +177,7 @@ cdef inline void apply_row(const real* x, real* y, Py_ssize_t width, const real*
 
 cdef void apply_rows(const real* x, real* y, Py_ssize_t size, Py_ssize_t lanes, Py_ssize_t begin, Py_ssize_t end,
                      const real* known) noexcept nogil:
-    """Rows begin..end of a flat array of `size` taken as rows of `lanes`; known is (mean, scale, bias) a lane."""
+    """Rows begin..end of a flat array of `size` as rows of `lanes`; known is (mean, scale, bias) of each lane."""
     cdef Py_ssize_t r
     for r in range(begin, end):
         apply_row(x + r * lanes, y + r * lanes, min(lanes, size - r * lanes), known, known + lanes, known + 2 * lanes)
@@ -290,7 +291,7 @@ cdef inline void grad_row(const real* g, const real* x, real* dx, Py_ssize_t wid
 
 cdef void grad_rows(const real* g, const real* x, real* dx, Py_ssize_t size, Py_ssize_t lanes, Py_ssize_t begin,
                     Py_ssize_t end, const real* known) noexcept nogil:
-    """Rows begin..end of flat arrays of `size` taken as rows of `lanes`; known is (mean, scale, slope, shift) a lane."""
+    """Rows begin..end of flat arrays of `size` as rows of `lanes`; known is mean, scale, slope, shift of each lane."""
     cdef Py_ssize_t r, at
     for r in range(begin, end):
         at = r * lanes

@@ -84,7 +84,8 @@ cdef void sgd(real* p, const real* g, real* v, Py_ssize_t n, double lr, double m
             sgd_momentum(p + at, g + at, v + at, length(n, at), <real>lr, <real>momentum, rest, <real>decay)
 
 
-def sgd_step(p, g, velocity, double lr, double momentum, double dampening, double weight_decay, bint nesterov, bint first):
+def sgd_step(p, g, velocity, double lr, double momentum, double dampening, double weight_decay, bint nesterov,
+             bint first):
     cdef Py_ssize_t n = p.size
     cdef void* pp = data(p)
     cdef void* pg = data(g)
@@ -101,7 +102,8 @@ def sgd_step(p, g, velocity, double lr, double momentum, double dampening, doubl
 
 cdef void adam_some(real* p, const real* g, real* m, real* v, Py_ssize_t n, real size, real beta1, real rest1,
                     real beta2, real rest2, real unbias, real eps, real shrink, real decay) noexcept nogil:
-    """size: lr / (1 - beta1^step). unbias: 1 / sqrt(1 - beta2^step). rest: 1 - beta. shrink: what decoupled decay leaves."""
+    """size: lr / (1 - beta1^step). rest: 1 - beta. unbias: 1 / sqrt(1 - beta2^step). shrink: what decoupled decay
+    leaves of p."""
     cdef real weight, gradient, mean, square
     cdef Py_ssize_t i
     for i in range(n):
@@ -114,8 +116,8 @@ cdef void adam_some(real* p, const real* g, real* m, real* v, Py_ssize_t n, real
         p[i] = weight - size * (mean / (root(square) * unbias + eps))
 
 
-cdef void adam(real* p, const real* g, real* m, real* v, Py_ssize_t n, double lr, double beta1, double beta2, double eps,
-               double decay, bint decoupled, double step) noexcept nogil:
+cdef void adam(real* p, const real* g, real* m, real* v, Py_ssize_t n, double lr, double beta1, double beta2,
+               double eps, double decay, bint decoupled, double step) noexcept nogil:
     cdef Py_ssize_t task, at
     cdef real size = <real>(lr / (1 - pow(beta1, step))), unbias = <real>(1 / sqrt(1 - pow(beta2, step)))
     cdef real shrink = <real>(1 - lr * decay if decoupled else 1), coupled = <real>(0 if decoupled else decay)
@@ -135,8 +137,8 @@ def adam_step(p, g, m, v, double lr, double beta1, double beta2, double eps, dou
     cdef void* pv = data(v)
     if p.dtype == F32:
         with nogil:
-            adam(<float*>pp, <const float*>pg, <float*>pm, <float*>pv, n, lr, beta1, beta2, eps, weight_decay, decoupled,
-                 step)
+            adam(<float*>pp, <const float*>pg, <float*>pm, <float*>pv, n, lr, beta1, beta2, eps, weight_decay,
+                 decoupled, step)
     else:
         with nogil:
             adam(<double*>pp, <const double*>pg, <double*>pm, <double*>pv, n, lr, beta1, beta2, eps, weight_decay,
@@ -179,7 +181,8 @@ cdef void rmsprop(real* p, const real* g, real* square, real* mean, real* veloci
                      <real>alpha, rest, <real>eps, <real>decay, <real>momentum)
 
 
-def rmsprop_step(p, g, square, mean, velocity, double lr, double alpha, double eps, double weight_decay, double momentum):
+def rmsprop_step(p, g, square, mean, velocity, double lr, double alpha, double eps, double weight_decay,
+                 double momentum):
     cdef Py_ssize_t n = p.size
     cdef void* pp = data(p)
     cdef void* pg = data(g)
@@ -208,7 +211,8 @@ cdef void adagrad_some(real* p, const real* g, real* total, Py_ssize_t n, real l
         p[i] -= lr * (gradient / (root(sum) + eps))
 
 
-cdef void adagrad(real* p, const real* g, real* total, Py_ssize_t n, double lr, double eps, double decay) noexcept nogil:
+cdef void adagrad(real* p, const real* g, real* total, Py_ssize_t n, double lr, double eps,
+                  double decay) noexcept nogil:
     cdef Py_ssize_t task, at
     for task in prange(tasks(n), num_threads=threads(n), schedule="guided"):
         at = task * GRAIN

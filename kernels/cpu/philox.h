@@ -1,8 +1,8 @@
 /* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), several blocks side by side.
  *
- * Every lane of 64 bits holds one word of 32: the processor's 32 x 32 -> 64 bit product works on such lanes, and C has no
- * way to ask for it that a compiler finds in a loop (its own vector code is half as fast). The high half of a lane may
- * hold anything: the product reads the low half only, and shifts bring down what stands above. */
+ * Every lane of 64 bits holds one word of 32, as the processor's 32 x 32 -> 64 bit product wants it. That product is
+ * asked for by name: what a compiler makes of a plain loop takes three times as long. The high half of a lane may hold
+ * anything, for the product and the final masks look at the low half only. */
 #ifndef MINICNN_PHILOX_H
 #define MINICNN_PHILOX_H
 #include <stdint.h>

@@ -122,9 +122,10 @@ cdef inline void max_of_9(const real* x, Py_ssize_t down, Py_ssize_t across, Py_
         where[c] = tap
 
 
-cdef inline void max_of_any(const real* x, const Span* rows, const Span* columns, Py_ssize_t kernel_width,
-                            Py_ssize_t down, Py_ssize_t across, Py_ssize_t width, real* best, real* where) noexcept nogil:
-    """Any window, or part of one; -infinity at tap 0 if there is no part."""
+cdef inline void max_of_any(const real* x, Py_ssize_t corner, const Span* rows, const Span* columns,
+                            Py_ssize_t kernel_width, Py_ssize_t down, Py_ssize_t across, Py_ssize_t width, real* best,
+                            real* where) noexcept nogil:
+    """Any window with tap 0 at x[corner], or part of one; -infinity at tap 0 if there is no part."""
     cdef Py_ssize_t r, s, c
     for c in range(width):
         best[c] = -INFINITY
@@ -132,28 +133,29 @@ cdef inline void max_of_any(const real* x, const Span* rows, const Span* columns
     for r in range(rows.end - 1, rows.first - 1, -1):
         for s in range(columns.end - 1, columns.first - 1, -1):
             for c in range(width):
-                visit(x[r * down + s * across + c], r * kernel_width + s, &best[c], &where[c])
+                visit(x[corner + r * down + s * across + c], r * kernel_width + s, &best[c], &where[c])
 
 
 cdef inline void max_places(const real* x, real* y, place* position, const Pool* pool, const Span* rows, Py_ssize_t q0,
                             Py_ssize_t count, Py_ssize_t width) noexcept nogil:
-    """`count` windows from column q0 on. x: the picture, y and position: the first output, all from the same channel."""
+    """`count` windows from column q0 on. x: the picture, y and position: the first window, from the same channel."""
     cdef real best[CHUNK]
     cdef real where[CHUNK]
-    cdef Py_ssize_t down = pool.dilation[0] * pool.width * pool.channels, across = pool.dilation[1] * pool.channels, q, i
+    cdef Py_ssize_t down = pool.dilation[0] * pool.width * pool.channels, across = pool.dilation[1] * pool.channels
+    cdef Py_ssize_t q, corner, i
     cdef Span columns
-    cdef const real* corner
     cdef bint whole
     for q in range(count):
         columns = span(pool, 1, q0 + q)
-        corner = x + (rows.start * pool.width + columns.start) * pool.channels
+        corner = (rows.start * pool.width + columns.start) * pool.channels
         whole = is_whole(pool, rows, &columns)
         if whole and pool.kernel[0] == 2 and pool.kernel[1] == 2:
-            max_of_4(corner, down, across, width, best + q * width, where + q * width)
+            max_of_4(x + corner, down, across, width, best + q * width, where + q * width)
         elif whole and pool.kernel[0] == 3 and pool.kernel[1] == 3:
-            max_of_9(corner, down, across, width, best + q * width, where + q * width)
+            max_of_9(x + corner, down, across, width, best + q * width, where + q * width)
         else:
-            max_of_any(corner, rows, &columns, pool.kernel[1], down, across, width, best + q * width, where + q * width)
+            max_of_any(x, corner, rows, &columns, pool.kernel[1], down, across, width, best + q * width,
+                       where + q * width)
     memcpy(y, best, count * width * sizeof(real))
     for i in range(count * width):
         position[i] = <place><int32_t>where[i]
@@ -231,18 +233,19 @@ cdef inline void clear(real* dx, const Pool* pool, Py_ssize_t c0, Py_ssize_t c1)
         memset(dx + w * pool.channels + c0, 0, (c1 - c0) * sizeof(real))
 
 
-cdef inline void scatter_place(const real* dy, const place* position, real* corner, const Pool* pool, const Span* rows,
-                               const Span* columns, const Py_ssize_t* offset, Py_ssize_t c0, Py_ssize_t c1) noexcept nogil:
-    """One window. dy and position: its first channel, corner: where its tap 0 lies."""
+cdef inline void scatter_place(const real* dy, const place* position, real* dx, Py_ssize_t corner, const Pool* pool,
+                               const Span* rows, const Span* columns, const Py_ssize_t* offset, Py_ssize_t c0,
+                               Py_ssize_t c1) noexcept nogil:
+    """One window, its tap 0 at dx[corner]. dy and position: its first channel."""
     cdef Py_ssize_t taps = pool.kernel[0] * pool.kernel[1], c
     if is_whole(pool, rows, columns):
         for c in range(c0, c1):
             if position[c] < taps:
-                corner[offset[position[c]] + c] += dy[c]
+                dx[corner + offset[position[c]] + c] += dy[c]
     else:
         for c in range(c0, c1):
             if is_inside(pool, rows, columns, position[c]):
-                corner[offset[position[c]] + c] += dy[c]
+                dx[corner + offset[position[c]] + c] += dy[c]
 
 
 cdef void scatter(const real* dy, const place* position, real* dx, const Pool* pool, const Py_ssize_t* offset,
@@ -260,7 +263,7 @@ cdef void scatter(const real* dy, const place* position, real* dx, const Pool* p
         for q in range(pool.columns):
             columns = span(pool, 1, q)
             at = ((n * pool.rows + p) * pool.columns + q) * pool.channels
-            scatter_place(dy + at, position + at, dx + rows.start * line + columns.start * pool.channels, pool, &rows,
+            scatter_place(dy + at, position + at, dx, rows.start * line + columns.start * pool.channels, pool, &rows,
                           &columns, offset, c0, c1)
     while cleared < pool.height:
         clear(dx + cleared * line, pool, c0, c1)
@@ -305,8 +308,8 @@ cdef inline void spread_places(const real* dy, const place* position, real* dx, 
 
 cdef void grad_band(const real* dy, const place* position, real* dx, const Pool* pool, Py_ssize_t row) noexcept nogil:
     """Row p of picture n of dy, to the rows of dx from its first taps to those of row p + 1; row = n * P + p."""
-    cdef Py_ssize_t p = row % pool.rows, line = pool.width * pool.channels
-    cdef Py_ssize_t begin = p * pool.stride[0] - pool.before[0], end = begin + pool.stride[0], q = 0, count, c, width, at
+    cdef Py_ssize_t p = row % pool.rows, line = pool.width * pool.channels, q = 0, count, c, width, at
+    cdef Py_ssize_t begin = p * pool.stride[0] - pool.before[0], end = begin + pool.stride[0]
     cdef Span rows = span(pool, 0, p)
     dx += row // pool.rows * pool.height * line
     begin = 0 if p == 0 else max(0, min(begin, pool.height))
@@ -326,8 +329,9 @@ cdef void grad_band(const real* dy, const place* position, real* dx, const Pool*
 
 cdef void grad_pictures(const real* dy, const place* position, real* dx, const Pool* pool,
                         const Py_ssize_t* offset) noexcept nogil:
-    """Where windows are apart, each row of them has rows of dx of its own, which are written once, every place by a
-    comparison; otherwise (and where channels are too few for vectors) a picture, or some channels of it, is one task."""
+    """Where windows are apart, each row of them has rows of dx of its own, and every place is written once, by a
+    comparison. Otherwise (and where channels are too few for vectors) a picture, or some channels of it, is a task, and
+    every dy is added to its place."""
     cdef Py_ssize_t slices = 1, task
     cdef int team = threads(operations(pool))
     if pool.rows > 0 and pool.channels >= 8 and are_apart(pool):
@@ -368,16 +372,17 @@ def max_pool2d_grad(dy, position, dx, size, kernel, stride, padding, dilation):
 cdef void pick_row(const real* x, const place* position, real* y, const Pool* pool, const Py_ssize_t* offset,
                    Py_ssize_t row) noexcept nogil:
     """Row p of picture n of y: x at the positions, 0 for those outside x."""
-    cdef Py_ssize_t line = pool.width * pool.channels, q, c, at
+    cdef Py_ssize_t line = pool.width * pool.channels, q, c, at, corner
     cdef Span rows = span(pool, 0, row % pool.rows), columns
-    x += row // pool.rows * pool.height * line + rows.start * line
+    x += row // pool.rows * pool.height * line
     for q in range(pool.columns):
         columns = span(pool, 1, q)
+        corner = rows.start * line + columns.start * pool.channels
         at = (row * pool.columns + q) * pool.channels
         for c in range(pool.channels):
             y[at + c] = 0
             if is_inside(pool, &rows, &columns, position[at + c]):
-                y[at + c] = x[columns.start * pool.channels + offset[position[at + c]] + c]
+                y[at + c] = x[corner + offset[position[at + c]] + c]
 
 
 cdef void pick_rows(const real* x, const void* position, bint narrow, real* y, const Pool* pool,
@@ -458,9 +463,9 @@ cdef inline void average_place(const real* x, real* y, const Pool* pool, const S
     """One window of `width` channels. x: the picture, y: the output, both from the same channel."""
     cdef real sum[CHUNK]
     cdef real divisor = <real>share(pool, rows, columns)
-    cdef Py_ssize_t across = pool.channels, down = pool.width * across, r, s, c
-    x += rows.start * down + columns.start * across
+    cdef Py_ssize_t across = pool.channels, down = pool.width * across, r, s, c, at
     if pool.kernel[0] == 2 and pool.kernel[1] == 2 and is_whole(pool, rows, columns):
+        x += rows.start * down + columns.start * across
         for c in range(width):
             sum[c] = (x[c] + x[across + c]) + (x[down + c] + x[down + across + c])
     else:
@@ -469,13 +474,14 @@ cdef inline void average_place(const real* x, real* y, const Pool* pool, const S
         for r in range(rows.first, rows.end):
             s = columns.first
             while s + 3 <= columns.end:  # three at a time spare loads and stores of the sums
+                at = (rows.start + r) * down + (columns.start + s) * across
                 for c in range(width):
-                    sum[c] += x[r * down + s * across + c] + (x[r * down + (s + 1) * across + c]
-                                                              + x[r * down + (s + 2) * across + c])
+                    sum[c] += x[at + c] + (x[at + across + c] + x[at + 2 * across + c])
                 s += 3
             while s < columns.end:
+                at = (rows.start + r) * down + (columns.start + s) * across
                 for c in range(width):
-                    sum[c] += x[r * down + s * across + c]
+                    sum[c] += x[at + c]
                 s += 1
     for c in range(width):
         y[c] = sum[c] / divisor

@@ -96,8 +96,8 @@ cdef void dropout_channels(const real* x, real* y, Py_ssize_t pictures, Py_ssize
     for task in prange(pictures * blocks, num_threads=threads(pictures * places * channels), schedule="guided"):
         n = task // blocks
         at = task % blocks * grain
-        drop_channels(x + (n * places + at) * channels, y + (n * places + at) * channels, min(grain, places - at), channels,
-                      words + n * channels, threshold, scale)
+        drop_channels(x + (n * places + at) * channels, y + (n * places + at) * channels, min(grain, places - at),
+                      channels, words + n * channels, threshold, scale)
 
 
 def dropout(x, y, p, seed, offset):

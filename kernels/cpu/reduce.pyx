@@ -53,18 +53,21 @@ cdef inline void add_span(const real* x, Py_ssize_t rows, real* sum) noexcept no
         sum[j] = lane[j]
 
 
-cdef inline void add_lanes(const real* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width, real* sum) noexcept nogil:
+cdef inline void add_lanes(const real* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width,
+                           real* sum) noexcept nogil:
     """sum[j] = the sum over r of x[r*stride + j], j < width <= LANES: four rows at a time spare loads and stores."""
     cdef Py_ssize_t r = 0, j
     for j in range(width):
         sum[j] = 0
     while r + 4 <= rows:
         for j in range(width):
-            sum[j] += (x[r * stride + j] + x[(r + 1) * stride + j]) + (x[(r + 2) * stride + j] + x[(r + 3) * stride + j])
+            sum[j] += (x[j] + x[stride + j]) + (x[2 * stride + j] + x[3 * stride + j])
+        x += 4 * stride
         r += 4
     while r < rows:
         for j in range(width):
-            sum[j] += x[r * stride + j]
+            sum[j] += x[j]
+        x += stride
         r += 1
 
 
@@ -454,15 +457,15 @@ cdef inline void softmax_grad_task(const real* g, const real* y, real* dx, Py_ss
 
 cdef void softmaxes(const real* x, real* y, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner,
                     bint logarithm) noexcept nogil:
-    cdef Py_ssize_t task
-    for task in prange(outer * ((inner + BLOCK - 1) // BLOCK), num_threads=threads(outer * n * inner), schedule="guided"):
+    cdef Py_ssize_t tasks = outer * ((inner + BLOCK - 1) // BLOCK), task
+    for task in prange(tasks, num_threads=threads(outer * n * inner), schedule="guided"):
         softmax_task(x, y, n, inner, logarithm, task)
 
 
 cdef void softmax_grads(const real* g, const real* y, real* dx, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner,
                         bint logarithm) noexcept nogil:
-    cdef Py_ssize_t task
-    for task in prange(outer * ((inner + BLOCK - 1) // BLOCK), num_threads=threads(outer * n * inner), schedule="guided"):
+    cdef Py_ssize_t tasks = outer * ((inner + BLOCK - 1) // BLOCK), task
+    for task in prange(tasks, num_threads=threads(outer * n * inner), schedule="guided"):
         softmax_grad_task(g, y, dx, n, inner, logarithm, task)
 
 

@@ -96,18 +96,15 @@ def make_mouth(smiling: Array, dice: Dice) -> paint.Mouth:
     Gap, teeth and (on average) the size of the opening are drawn alike for both classes, so neither the brightness
     of the mouth nor the teeth tell them apart.
     """
-    wide = dice.between(0.28, 0.42)
-    gap = dice.chance(0.55) * dice.between(0.04, 0.13)
-    teeth = dice.chance(0.6)
-    kind = dice.between(0, 1)
-    straight, round_ = dice.between(-0.04, 0.01), kind > 0.7
-    other = np.where((kind > 0.4) & ~round_, dice.between(-0.25, -0.13), straight)
-    bend = np.where(smiling, dice.between(0.17, 0.28), other)
-    round_ = round_ & (smiling == 0) & (gap > 0)
-    narrow = dice.between(0.16, 0.21)
+    wide, narrow = dice.between(0.28, 0.42), dice.between(0.17, 0.22)
+    gap, teeth = dice.chance(0.55) * dice.between(0.04, 0.13), dice.chance(0.6)
+    smile, kind = dice.between(0.17, 0.28), dice.between(0, 1)
+    frown, straight = dice.between(-0.25, -0.13), dice.between(-0.04, 0.01)
+    round_ = (smiling == 0) & (kind > 0.7) & (gap > 0)
     return paint.Mouth(
-        bend=bend,
+        bend=np.where(smiling, smile, np.where(kind < 0.5, frown, straight)),
+        # A bent line is longer than a straight one, and an "o" is narrow but tall: sizes that make up for it.
         half_width=np.where(round_, narrow, np.where(smiling, wide, 1.06 * wide)),
-        gap=np.where(round_, gap * wide / narrow * 0.85, gap),
+        gap=np.where(round_, 0.9 * gap * wide / narrow, gap),
         teeth=teeth,
     )

@@ -4,7 +4,8 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor, method
 from .arguments import need_float
-from .elementwise import exp, mask
+from .compare import mask
+from .elementwise import exp
 
 
 class Activation(Function):

@@ -1,128 +1,13 @@
-"""Arithmetic, comparison and mathematics, element by element, with NumPy's broadcasting."""
-
-from collections.abc import Sequence
-from typing import Any, ClassVar
+"""Arithmetic and mathematics, element by element, with NumPy's broadcasting."""
 
 import numpy as np
 
-from ..device import resolve
 from ..dispatch import dispatch
-from ..tape import Function, op
-from ..tensor import DTYPES, FLOATS, Tensor, method
-from .arguments import dtype_of, need_tensor
-
-FLOAT32, INT64 = DTYPES[0], DTYPES[2]
-
-
-class Elementwise(Function):
-    """An op that one elementwise kernel computes; a subclass says how it is differentiated.
-
-    Subclasses give `backward`; where inputs were broadcast, its gradients are summed back to the inputs' shapes here.
-    """
-
-    kernel: str
-    params: tuple[str, ...] = ()
-
-    def forward(self, *arrays: Any) -> Any:
-        self.shapes = [a.shape for a in arrays]
-        return dispatch(self.kernel, *arrays, **{p: getattr(self, p) for p in self.params})
-
-
-class Unary(Elementwise):
-    """f(x): `saves` is ("x",) or ("output",)."""
-
-    saves: ClassVar[tuple[str, ...]] = ("x",)
-
-    def forward(self, x: Any) -> Any:
-        return Elementwise.forward(self, x)
-
-
-class Binary(Elementwise):
-    """f(a, b) with broadcasting: a subclass gives `gradients`, at the shape of the output."""
-
-    saves: ClassVar[tuple[str, ...]] = ("a", "b")
-
-    def forward(self, a: Any, b: Any) -> Any:
-        return Elementwise.forward(self, a, b)
-
-    def gradients(self, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Gradients by a and b before summing over broadcast dimensions; None where not needed."""
-        raise NotImplementedError
-
-    def backward(self, grad: Tensor) -> Any:
-        return tuple(
-            None if g is None else sum_to(g, shape) for g, shape in zip(self.gradients(grad), self.shapes, strict=True)
-        )
-
-
-def sum_to(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Sum over the dimensions along which `shape` was broadcast to the tensor's shape."""
-    if tensor.shape == shape:
-        return tensor
-    extra = tensor.ndim - len(shape)
-    dims = tuple(range(extra)) + tuple(
-        i + extra for i, s in enumerate(shape) if s == 1 and tensor.shape[i + extra] != 1
-    )
-    summed = tensor.sum(dim=dims) if dims else tensor
-    return summed.reshape(shape)
-
-
-# ------------------------------------------------------------------------------------------------- scalars and dtypes
-
-
-def operand(op_name: str, value: Any, like: Tensor) -> Tensor:
-    """A number (or NumPy array) as a tensor to compute with `like`; a tensor as it is."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, bool | np.bool_):
-        return Tensor(np.asarray(value, like.dtype))
-    if isinstance(value, int | np.integer):
-        if like.dtype == INT64 and not -(1 << 63) <= value < 1 << 63:
-            raise OverflowError(f"{op_name}: {value} does not fit into int64")
-        return Tensor(np.asarray(value, like.dtype if like.dtype in (*FLOATS, INT64) else INT64))
-    if isinstance(value, float | np.floating):
-        return Tensor(np.asarray(value, like.dtype if like.dtype in FLOATS else FLOAT32))
-    if isinstance(value, np.ndarray) and value.dtype in DTYPES:
-        return Tensor(np.ascontiguousarray(value))
-    raise TypeError(f"{op_name}: expected a Tensor or a number, got {type(value).__name__}")
-
-
-def operands(op_name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Both sides of a binary op as tensors of one dtype. Numbers take the dtype of the other side; a float number
-    makes an integer tensor float32, as in PyTorch. Two tensors must agree."""
-    if not isinstance(a, Tensor):
-        b = b if isinstance(b, Tensor) else operand(op_name, b, Tensor(np.zeros((), FLOAT32)))
-        a = operand(op_name, a, b)
-        a, b = _agree(a, b, a_number=True)
-    elif not isinstance(b, Tensor):
-        b = operand(op_name, b, a)
-        b, a = _agree(b, a, a_number=True)
-    if a.dtype != b.dtype:
-        raise TypeError(f"{op_name}: dtypes differ: {a.dtype} and {b.dtype}; convert one with .to(dtype)")
-    if a.device != b.device:
-        raise ValueError(f"{op_name}: devices differ: {a.device} and {b.device}; move one with .to(device)")
-    return a, b
-
-
-def _agree(number: Tensor, other: Tensor, a_number: bool) -> tuple[Tensor, Tensor]:
-    """An integer tensor beside a float number becomes float; a bool one beside an int becomes int64."""
-    if number.ndim == 0 and number.dtype != other.dtype:
-        return number, other.to(number.dtype)
-    return number, other
-
-
-class Cast(Function):
-    """A change of dtype; between floats it has a gradient."""
-
-    dtype: np.dtype
-
-    def forward(self, x: Any) -> Any:
-        self.before = x.dtype
-        return x.astype(self.dtype)
-
-    def backward(self, grad: Tensor) -> Tensor:
-        return Cast.apply(grad, dtype=self.before)
-
+from ..tape import op
+from ..tensor import FLOATS, Tensor, method
+from .arguments import need_tensor
+from .broadcast import FLOAT32, Binary, Unary, operands
+from .compare import mask, where
 
 # ------------------------------------------------------------------------------------------------------- arithmetic
 
@@ -326,36 +211,10 @@ class Clip(Unary):
         return mask(grad, (x >= self.low) & (x <= self.high))
 
 
-class Where(Elementwise):
-    kernel, saves = "where", ("condition",)
-
-    def forward(self, condition, a, b):
-        return Elementwise.forward(self, condition, a, b)
-
-    def backward(self, grad):
-        (condition,) = self.saved
-        ga = sum_to(mask(grad, condition), self.shapes[1]) if self.needs[1] else None
-        gb = sum_to(mask(grad, ~condition), self.shapes[2]) if self.needs[2] else None
-        return None, ga, gb
-
-
-class Mask(Elementwise):
-    """g where a condition holds, else 0, even if g is NaN there: how gradients pass a choice."""
-
-    kernel, saves = "mask", ("condition",)
-
-    def forward(self, g, condition):
-        return Elementwise.forward(self, g, condition)
-
-    def backward(self, grad):
-        (condition,) = self.saved
-        return sum_to(mask(grad, condition), self.shapes[0]), None
-
-
 # ------------------------------------------------------------------------------------------------- public functions
 
 
-def _arithmetic(function: type[Binary], a: Any, b: Any) -> Tensor:
+def _arithmetic(function: type[Binary], a: Tensor | float, b: Tensor | float) -> Tensor:
     return function.apply(*operands(function.kernel, a, b))
 
 
@@ -498,113 +357,16 @@ def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tenso
     return Clip.apply(x, low=low, high=high)
 
 
-@op
-def where(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a where the condition holds, b elsewhere, all broadcast. condition: a bool tensor."""
-    need_tensor("where", condition=condition)
-    if condition.dtype != np.bool_:
-        raise TypeError(f"where: condition must be bool, got {condition.dtype}")
-    return Where.apply(condition, *operands("where", a, b))
-
-
-def mask(x: Tensor, condition: Tensor) -> Tensor:
-    """x where the condition holds, else 0."""
-    return Mask.apply(x, condition)
-
-
-def _plain(kernel: str, *inputs: Tensor) -> Tensor:
-    return Tensor(dispatch(kernel, *[t.array for t in inputs]))
-
-
-def _comparison(kernel: str, symbol: str) -> Any:
-    def compare(a: Tensor | float, b: Tensor | float) -> Tensor:
-        return _plain(kernel, *operands(kernel, a, b))
-
-    compare.__name__ = compare.__qualname__ = kernel
-    compare.__doc__ = f"a {symbol} b, a bool tensor."
-    return op(compare)
-
-
-eq, ne = _comparison("eq", "=="), _comparison("ne", "!=")
-lt, le = _comparison("lt", "<"), _comparison("le", "<=")
-gt, ge = _comparison("gt", ">"), _comparison("ge", ">=")
-
-
-def logical_and(a: Tensor, b: Tensor) -> Tensor:
-    return _plain("logical_and", *operands("logical_and", a, b))
-
-
-def logical_or(a: Tensor, b: Tensor) -> Tensor:
-    return _plain("logical_or", *operands("logical_or", a, b))
-
-
-def logical_not(x: Tensor) -> Tensor:
-    return _plain("logical_not", x)
-
-
-# --------------------------------------------------------------------------------------------------------- methods
-
-
-def to(tensor: Tensor, target: Any) -> Tensor:
-    """The tensor with another dtype ("float64", np.float32, ...) or on another device ("cpu", "cuda", ...)."""
-    dtype = dtype_of(target)
-    if dtype is None:
-        return to_device(tensor, target)
-    return tensor if tensor.dtype == dtype else Cast.apply(tensor, dtype=dtype)
-
-
-def to_device(tensor: Tensor, device: str) -> Tensor:
-    if resolve(device) == tensor.device:
-        return tensor
-    raise RuntimeError(f"no way from {tensor.device} to {device}")
-
-
-def _is_equal(a: Tensor, b: Any) -> Any:
-    return eq(a, b) if isinstance(b, Tensor | int | float | np.ndarray | np.generic) else NotImplemented
-
-
-def _is_unequal(a: Tensor, b: Any) -> Any:
-    return ne(a, b) if isinstance(b, Tensor | int | float | np.ndarray | np.generic) else NotImplemented
-
-
-_METHODS: Sequence[tuple[Any, tuple[str, ...]]] = (
-    (add, ("add", "__add__", "__radd__")),
-    (sub, ("sub", "__sub__")),
-    (mul, ("mul", "__mul__", "__rmul__")),
-    (div, ("div", "__truediv__")),
-    (pow, ("pow", "__pow__")),
-    (neg, ("neg", "__neg__")),
-    (abs, ("abs", "__abs__")),
-    (lambda a, b: sub(b, a), ("__rsub__",)),
-    (lambda a, b: div(b, a), ("__rtruediv__",)),
-    (lambda a, b: pow(b, a), ("__rpow__",)),
-    (maximum, ("maximum",)),
-    (minimum, ("minimum",)),
-    (sign, ("sign",)),
-    (floor, ("floor",)),
-    (ceil, ("ceil",)),
-    (round, ("round",)),
-    (exp, ("exp",)),
-    (expm1, ("expm1",)),
-    (log, ("log",)),
-    (log1p, ("log1p",)),
-    (sqrt, ("sqrt",)),
-    (sin, ("sin",)),
-    (cos, ("cos",)),
-    (erf, ("erf",)),
-    (clip, ("clip", "clamp")),
-    (_is_equal, ("__eq__",)),
-    (_is_unequal, ("__ne__",)),
-    (eq, ("eq",)),
-    (ne, ("ne",)),
-    (lt, ("lt", "__lt__")),
-    (le, ("le", "__le__")),
-    (gt, ("gt", "__gt__")),
-    (ge, ("ge", "__ge__")),
-    (logical_and, ("__and__",)),
-    (logical_or, ("__or__",)),
-    (logical_not, ("__invert__",)),
-    (to, ("to",)),
-)
-for _function, _names in _METHODS:
-    method(_function, *_names)
+for _function in (maximum, minimum, sign, floor, ceil, round, exp, expm1, log, log1p, sqrt, sin, cos, erf):
+    method(_function)
+method(add, "add", "__add__", "__radd__")
+method(sub, "sub", "__sub__")
+method(mul, "mul", "__mul__", "__rmul__")
+method(div, "div", "__truediv__")
+method(pow, "pow", "__pow__")
+method(neg, "neg", "__neg__")
+method(abs, "abs", "__abs__")
+method(clip, "clip", "clamp")
+method(lambda a, b: sub(b, a), "__rsub__")
+method(lambda a, b: div(b, a), "__rtruediv__")
+method(lambda a, b: pow(b, a), "__rpow__")

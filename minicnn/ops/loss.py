@@ -8,7 +8,8 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import FLOATS, Tensor
 from .arguments import need_float, need_tensor
-from .elementwise import log, mask, maximum, where
+from .compare import mask, where
+from .elementwise import log, maximum
 from .reduce import Pick, log_softmax
 
 

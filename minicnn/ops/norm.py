@@ -32,7 +32,7 @@ class BatchNorm(Function):
 
 
 class BatchNormGrad(Function):
-    """The gradient of BatchNorm, in one kernel. Its own gradient, seldom asked for, is that of the definition in ops."""
+    """The gradient of BatchNorm, in one kernel. Its own gradient, seldom asked for, is that of the definition."""
 
     saves = ("g", "x", "weight")
     eps: float

@@ -145,7 +145,7 @@ def max_pool2d(
 ) -> Any:
     """The largest element of each window, channel by channel.
 
-    x: (N, H, W, C) -> (N, H_out, W_out, C) with H_out = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
+    x: (N, H, W, C) -> (N, H_out, W_out, C), H_out = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
     ceil_mode rounds up, as long as the last window begins inside. stride: the kernel size unless given. padding never
     competes. The first of equals takes the gradient; NaN wins. return_indices: also the places h * W + w (int64) of the
     largest.

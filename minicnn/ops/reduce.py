@@ -10,7 +10,8 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import FLOATS, Tensor, method
 from .arguments import axes, axis, need_float, need_tensor
-from .elementwise import log, mask
+from .compare import mask
+from .elementwise import log
 
 Dims = int | Sequence[int] | None
 

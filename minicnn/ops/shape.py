@@ -15,7 +15,7 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor, method, tensor
 from .arguments import axes, axis, is_int, need_tensor, shape_of
-from .elementwise import sum_to
+from .broadcast import sum_to
 
 
 def strides_of(shape: Sequence[int]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from minicnn.kernels.contracts import Argument, Contract
 
 Arrays = Sequence[np.ndarray | None]

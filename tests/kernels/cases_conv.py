@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+
 from minicnn.kernels.contracts import CONTRACTS
 
 from .case import INF, NAN, Built, Case, Draw

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+
 from minicnn.kernels.contracts import CONTRACTS
 
 from .case import FLOATS, INF, NAN, Built, Case, Draw

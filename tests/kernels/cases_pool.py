@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from minicnn.kernels import reference
 
 from .case import INF, NAN, Built, Case, Draw

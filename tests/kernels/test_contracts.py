@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from minicnn.kernels import cpu, reference
 from minicnn.kernels.contracts import CONTRACTS, Contract
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from minicnn.kernels.contracts import CONTRACTS
 
 from .calling import bind
