@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -129,7 +129,7 @@ def evaluate(run: str, data: str, as_json: bool) -> None:
 
     report = evaluate_smile(_load(run), load_split(data, "test"))
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        _print_json(report)
         return
     for key, value in report.items():
         if key != "notes":
@@ -152,7 +152,7 @@ def summary(model: str, as_json: bool) -> None:
 
     found = summarize(_load(model) if _is_path(model) else create(model))
     if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2))
+        _print_json(found.as_dict())
     else:
         _console().print(found.table())
 
@@ -165,8 +165,8 @@ def models(as_json: bool) -> None:
 
     entries = [registry.find(name) for name in list_models()]
     if as_json:
-        click.echo(json.dumps([{"name": e.name, "aliases": list(e.aliases), "options": e.options, "about": e.title}
-                               for e in entries], indent=2))
+        _print_json([{"name": e.name, "aliases": list(e.aliases), "options": e.options, "about": e.title}
+                     for e in entries])
         return
     for entry in entries:
         also = f" (also {', '.join(entry.aliases)})" if entry.aliases else ""
@@ -180,7 +180,10 @@ def doctor(as_json: bool) -> None:
     from .doctor import diagnose, lines
 
     found = diagnose()
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo("\n".join(lines(found)))
 
 
 def _is_path(name: str) -> bool:
@@ -203,6 +206,10 @@ def _set_threads(threads: int | None) -> None:
         set_num_threads(threads)
         if get_num_threads() != threads:
             click.echo(f"minicnn was built without OpenMP: {get_num_threads()} thread, not {threads}", err=True)
+
+
+def _print_json(content: Any) -> None:
+    click.echo(json.dumps(content, indent=2, allow_nan=False))  # strict JSON has no NaN
 
 
 def _console(stderr: bool = False) -> "Console":

@@ -287,6 +287,16 @@ def test_folders_that_are_no_run(fails, small, tmp_path):
     assert "not which model" in fails("evaluate", tmp_path, "--data", small)
 
 
+def test_a_model_that_gives_no_numbers(fails, small, tmp_path):
+    model = mc.models.create("smile")
+    model[13].bias.requires_grad_(False).fill_(np.nan)
+    mc.save(model, tmp_path / "model.safetensors")
+    assert "nan" in fails("evaluate", tmp_path, "--data", small, "--json")
+    model[13].bias.fill_(np.inf)
+    mc.save(model, tmp_path / "model.safetensors")
+    fails("evaluate", tmp_path, "--data", small, "--json")
+
+
 def test_what_is_no_run_is_not_overwritten(fails, small, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert "left alone" in fails("train", "smile", "--data", small, "--out", tmp_path)

@@ -1,21 +1,21 @@
 """Convolutions of channels-last pictures: forward, the gradient by the picture, the gradient by the filters.
 
-All of them come down to the register tile (tile.h). The output is cut into bands, rectangles of pixels whose input fits
-the second-level cache. A task copies the input of its band into a buffer, with the zeros of the padding around it (or reads
-it where it is, if there is no padding), lists where in it the pixels and the taps of the filter are, and walks over it
-tile by tile:
+All of them come down to the register tile (tile.h). The output is cut into bands, rectangles of pixels whose input
+fits the second-level cache. A task copies the input of its band into a buffer, with the zeros of the padding around it
+(or reads it where it is, if there is no padding), lists where in it the pixels and the taps of the filter are, and
+walks over it tile by tile:
 
     correlate      rows are pixels of the band, columns are filters, the sums go over the taps
     weight_grad    rows are taps, columns are filters, the sums go over the pixels of some bands
 
-The gradient by the picture is a correlation as well: of dy with the filters turned around, channels and filters swapped.
-With a stride, an input pixel meets only some of the taps, those that fit its phase, its place within the stride: one
-correlation for each phase.
+The gradient by the picture is a correlation as well: of dy with the filters turned around, channels and filters
+swapped. With a stride, an input pixel meets only some of the taps, those that fit its phase, its place within the
+stride: one correlation for each phase.
 
-Algorithm "depthwise" is for one filter per channel. It is the same walk with a vector of channels in place of one number.
+Algorithm "depthwise" is for one filter per channel: the same walk with a vector of channels in place of one number.
 
-Results do not depend on the number of threads: an output of correlate is one sum in a fixed order, and the number of partial
-sums in weight_grad follows from the shape.
+Results do not depend on the number of threads: an output of correlate is one sum in a fixed order, and the number of
+partial sums in weight_grad follows from the shape.
 """
 
 include "common.pxi"
@@ -41,11 +41,11 @@ cdef Conv describe(picture, out, kernel, stride, padding, dilation, Py_ssize_t g
     if algorithm not in ("direct", "depthwise"):
         raise ValueError(f"convolution: no algorithm {algorithm!r}, expected 'direct' or 'depthwise'")
     if c.depthwise and not (groups == c.C == c.K):
-        raise ValueError(f"convolution: 'depthwise' is for one filter per channel, not {c.C} channels, {c.K} filters and "
-                         f"{groups} groups")
+        raise ValueError(f"convolution: 'depthwise' is for one filter per channel, not for {c.C} channels, "
+                         f"{c.K} filters and {groups} groups")
     c.groups = 1 if c.depthwise else groups
     c.D, c.F = c.C // c.groups, c.K // c.groups
-    c.depth = 1 if c.depthwise else c.D
+    c.terms = 1 if c.depthwise else c.D
     c.panels = c.chunks = 0
     if c.R == c.S == c.stride_h == c.stride_w == 1 and c.P == c.H and c.Q == c.W:   # no pixel sees its neighbours
         c.W = c.Q = c.N * c.P * c.Q
@@ -55,9 +55,10 @@ cdef Conv describe(picture, out, kernel, stride, padding, dilation, Py_ssize_t g
 
 def conv2d_forward(x, w, bias, y, stride, padding, dilation, groups, algorithm):
     cdef Conv c = describe(x.shape, y.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
-    cdef Py_ssize_t column = c.depth * c.K
-    cdef Phase phase = Phase(c.P, c.Q, 0, c.R, c.S, c.dilation_h, c.dilation_w, c.top, c.left, 0, c.S * column, column, 0)
-    cdef Layout layout = Layout(c.K, 1, c.F, c.P * c.Q * c.K, c.Q * c.K, c.K)
+    cdef Py_ssize_t column = c.terms * c.K
+    cdef Phase phase = Phase(c.P, c.Q, 0, c.R, c.S, c.dilation_h, c.dilation_w, c.top, c.left, 0, c.S * column, column,
+                             0)
+    cdef Layout layout = Layout(c.K, 1, c.F, Steps(c.P * c.Q * c.K, c.Q * c.K, c.K))
     if x.dtype == F32:
         correlate(&c, &phase, 1, &layout, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
                   <float*>data(y))
@@ -74,7 +75,7 @@ cdef struct Axis:                   # a phase along one axis: pixels first, firs
 
 cdef Axis phase_axis(Py_ssize_t phase, Py_ssize_t size, Py_ssize_t taps, Py_ssize_t stride, Py_ssize_t dilation,
                      Py_ssize_t before):
-    """The pixels h with (h + before) % stride == phase. Output p and tap r met at h = p * stride - before + r * dilation."""
+    """The pixels h with (h + before) % stride == phase; dy[p] and tap r meet at h = p*stride - before + r*dilation."""
     cdef Axis axis = Axis(((phase - before) % stride + stride) % stride, 0, 0, 0, 1, 1, 0)
     cdef Py_ssize_t r
     if axis.first < size:
@@ -94,7 +95,8 @@ cdef Axis phase_axis(Py_ssize_t phase, Py_ssize_t size, Py_ssize_t taps, Py_ssiz
 def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algorithm):
     cdef Conv c = describe(dy.shape, dx.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
     cdef Py_ssize_t filters = w.shape[3], column = w.shape[2] * filters, row = c.S * column, i, count = 0
-    cdef Layout layout = Layout(1, 1 if c.depthwise else filters, c.D, c.P * c.Q * c.K, c.stride_h * c.Q * c.K, c.stride_w * c.K)
+    cdef Layout layout = Layout(1, 1 if c.depthwise else filters, c.D,
+                                Steps(c.P * c.Q * c.K, c.stride_h * c.Q * c.K, c.stride_w * c.K))
     cdef Axis high, wide
     cdef Phase* phases = <Phase*>allocate(c.stride_h * c.stride_w, sizeof(Phase))
     for i in range(c.stride_h * c.stride_w):

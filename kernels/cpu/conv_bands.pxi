@@ -1,19 +1,19 @@
-# What a convolution is to the loops, and how its output is cut into bands whose input fits a cache.
+# What the loops know about a convolution, and how its output is cut into bands whose input fits a cache.
 
 cdef struct Conv:
     Py_ssize_t N, H, W, C                               # the picture that is read
     Py_ssize_t P, Q, K                                  # the picture that is written
     Py_ssize_t R, S, stride_h, stride_w, dilation_h, dilation_w, top, left
     Py_ssize_t groups, D, F                             # groups of D channels and F filters
-    bint depthwise                                      # one filter for each channel. To the loops that is one group
-    Py_ssize_t depth                                    # channels that one filter sees: D, or 1 if depthwise
-    Py_ssize_t panels, chunks                           # a group's filters: panels as wide as the tile, chunks of panels
+    bint depthwise                                      # one filter for each channel; to the loops that is one group
+    Py_ssize_t terms                                    # channels that a filter sees at a tap: D, or 1 if depthwise
+    Py_ssize_t panels, chunks                           # of a group's filters: as wide as the tile, and some of those
 
-cdef struct Cut:                                        # a cut of P x Q outputs of N pictures into bands
+cdef struct Cut:                                        # a cut of N x P x Q outputs into bands
     Py_ssize_t N, P, Q
-    Py_ssize_t stride_h, stride_w, top, left            # output (p, q) reads from row p*stride_h - top on, `reach_h` rows
-    Py_ssize_t reach_h, reach_w
-    Py_ssize_t images, rows, columns                    # of a band, at most
+    Py_ssize_t stride_h, stride_w, top, left            # output (p, q) reads from row p*stride_h - top on
+    Py_ssize_t reach_h, reach_w                         # that many rows and columns
+    Py_ssize_t images, rows, columns                    # outputs of a band, at most
     Py_ssize_t bands_n, bands_p, bands_q, bands
 
 cdef struct Window:                                     # pixels of a picture, some of which may lie outside
@@ -22,23 +22,35 @@ cdef struct Window:                                     # pixels of a picture, s
 cdef struct Band:
     Window output, input
 
+cdef struct Steps:                                      # from image to image, row to row, pixel to pixel, in elements
+    Py_ssize_t image, row, pixel
+
+cdef struct Share:                                      # what one task does
+    Py_ssize_t index, group, first, last                # panels first..last of a group, for the index-th band or part
+
+
+cdef Share share_of(const Conv* c, Py_ssize_t task) noexcept nogil:
+    cdef Py_ssize_t chunk = task % c.chunks
+    return Share(task // (c.chunks * c.groups), task // c.chunks % c.groups, c.panels * chunk // c.chunks,
+                 c.panels * (chunk + 1) // c.chunks)
+
 
 cdef Py_ssize_t even(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
     """The size of equal parts of `total`, each `most` or less."""
     return ceil_div(total, max(1, ceil_div(total, max(1, most))))
 
 
-cdef void choose_bands(Cut* cut, Py_ssize_t pixels, Py_ssize_t input) noexcept nogil:
-    """Bands of at most `pixels` outputs with about `input` pixels to read: whole rows and whole pictures where that can be."""
-    cdef Py_ssize_t fit = (input // cut.reach_h - cut.reach_w) // cut.stride_w + 1, width
-    cut.columns = even(cut.Q, min(pixels, max(fit, 2 * TILE_ROWS)))
+cdef void choose_bands(Cut* cut, Py_ssize_t outputs, Py_ssize_t inputs) noexcept nogil:
+    """Bands of at most `outputs` pixels that read about `inputs` pixels: whole rows, whole pictures if they fit."""
+    cdef Py_ssize_t fit = (inputs // cut.reach_h - cut.reach_w) // cut.stride_w + 1, width
+    cut.columns = even(cut.Q, min(outputs, max(fit, 2 * TILE_ROWS)))
     width = (cut.columns - 1) * cut.stride_w + cut.reach_w
-    fit = (input // width - cut.reach_h) // cut.stride_h + 1
-    cut.rows = even(cut.P, min(pixels // cut.columns, fit))
+    fit = (inputs // width - cut.reach_h) // cut.stride_h + 1
+    cut.rows = even(cut.P, min(outputs // cut.columns, fit))
     cut.images = 1
     if cut.rows == cut.P and cut.columns == cut.Q:
-        fit = input // (width * ((cut.rows - 1) * cut.stride_h + cut.reach_h))
-        cut.images = even(cut.N, min(pixels // (cut.rows * cut.columns), fit))
+        fit = inputs // (width * ((cut.rows - 1) * cut.stride_h + cut.reach_h))
+        cut.images = even(cut.N, min(outputs // (cut.rows * cut.columns), fit))
     cut.bands_n = ceil_div(cut.N, cut.images)
     cut.bands_p = ceil_div(cut.P, cut.rows)
     cut.bands_q = ceil_div(cut.Q, cut.columns)
@@ -54,25 +66,23 @@ cdef Band band_at(const Cut* cut, Py_ssize_t index) noexcept nogil:
     output.images = min(cut.images, cut.N - output.n)
     output.height = min(cut.rows, cut.P - output.h)
     output.width = min(cut.columns, cut.Q - output.w)
-    band.input.n = output.n
-    band.input.images = output.images
-    band.input.h = output.h * cut.stride_h - cut.top
-    band.input.w = output.w * cut.stride_w - cut.left
-    band.input.height = (output.height - 1) * cut.stride_h + cut.reach_h
-    band.input.width = (output.width - 1) * cut.stride_w + cut.reach_w
+    band.input = Window(output.n, output.images,
+                        output.h * cut.stride_h - cut.top, (output.height - 1) * cut.stride_h + cut.reach_h,
+                        output.w * cut.stride_w - cut.left, (output.width - 1) * cut.stride_w + cut.reach_w)
     return band
 
 
-cdef Py_ssize_t outputs_of_band(const Cut* cut) noexcept nogil:
+cdef Py_ssize_t most_outputs(const Cut* cut) noexcept nogil:
+    """Output pixels of the largest band."""
     return cut.images * cut.rows * cut.columns
 
 
-cdef Py_ssize_t inputs_of_band(const Cut* cut) noexcept nogil:
-    return (cut.images * ((cut.rows - 1) * cut.stride_h + cut.reach_h) * ((cut.columns - 1) * cut.stride_w + cut.reach_w))
+cdef Py_ssize_t most_inputs(const Cut* cut) noexcept nogil:
+    return cut.images * ((cut.rows - 1) * cut.stride_h + cut.reach_h) * ((cut.columns - 1) * cut.stride_w + cut.reach_w)
 
 
 cdef bint inside(const Cut* cut, Py_ssize_t H, Py_ssize_t W) noexcept nogil:
-    """Whether every input pixel of every band lies in the picture."""
+    """Whether no band reads outside its picture."""
     return (cut.top <= 0 and cut.left <= 0 and (cut.P - 1) * cut.stride_h - cut.top + cut.reach_h <= H
             and (cut.Q - 1) * cut.stride_w - cut.left + cut.reach_w <= W)
 
@@ -97,3 +107,15 @@ cdef void copy_window(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t C, c
                     copy_pieces(pixel, C, to + before * depth, depth, channels, end - before)
                 memset(to + end * depth, 0, (window.width - end) * depth * sizeof(real))
             to += row
+
+
+cdef const real* read_window(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t C, const Window* window,
+                             bint in_place, Py_ssize_t channel, Py_ssize_t depth, real* buffer,
+                             Steps* steps) noexcept nogil:
+    """Where `depth` channels of a window can be read: in x itself, if that is allowed, or copied into the buffer."""
+    if in_place:
+        steps[0] = Steps(H * W * C, W * C, C)
+        return x + ((window.n * H + window.h) * W + window.w) * C + channel
+    steps[0] = Steps(window.height * window.width * depth, window.width * depth, depth)
+    copy_window(x, H, W, C, window, channel, min(depth, C - channel), depth, buffer)
+    return buffer

@@ -1,92 +1,92 @@
-# dw: every tap times every filter, summed over the pixels.
+# The gradient by the filters: every tap times every filter, summed over the pixels.
 
 cdef enum:
-    GRAD_BYTES = 262144         # x of a band
-    GRAD_PIXELS = 256           # pixels of a band: panels of x and dy that share the first-level cache
-    GRAD_CHANNELS = 48          # channels of x in such a panel
+    GRAD_PIXELS = 256           # pixels of a band: a panel of dy and the rows of a tile share the first-level cache
+    GRAD_CHANNELS = 48          # channels of x that are read together
+    GRAD_BYTES = 262144         # those of a band
     GRAD_NUMBERS = 4194304      # of all partial sums together
 
 
-cdef void weight_grad_task(const Conv* c, const Cut* cut, const real* x, const real* dy, real* partial, Py_ssize_t parts,
-                           Py_ssize_t task, real* x_buffer, real* dy_buffer, Py_ssize_t* table) noexcept nogil:
-    """One of `parts` partial sums, over some of the bands, for some filters of one group."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), chunk = task % c.chunks, group = task // c.chunks % c.groups
-    cdef Py_ssize_t first = c.panels * chunk // c.chunks, last = c.panels * (chunk + 1) // c.chunks
-    cdef Py_ssize_t part = task // (c.chunks * c.groups), begin = cut.bands * part // parts, end = cut.bands * (part + 1) // parts
-    cdef Py_ssize_t index, panel, pixels, d, depth, taps, row, image, filter, t, r, s, i, n, block, b_panel, channels
-    cdef Py_ssize_t* starts = table
-    cdef Py_ssize_t* rows = starts + cut.images * cut.rows
-    cdef Py_ssize_t* places
-    cdef const real* a
-    cdef const real* b
-    cdef Band band
-    cdef Walk walk
+cdef void add_taps(const Conv* c, const Share* share, const Walk* walk, bint add, const real* x, const Steps* steps,
+                   Py_ssize_t channel, Py_ssize_t channels, const real* dy, Py_ssize_t next_panel, real* dw,
+                   Py_ssize_t* taps) noexcept nogil:
+    """dw (+)= the products of some channels in a band with its dy, panel by panel; `taps` has room for two lists."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), count = c.R * c.S * channels, panel, filter, r, s, i, t = 0
+    cdef Py_ssize_t* places = taps + whole_tiles(count)
     cdef Store store
-    partial += part * c.R * c.S * c.depth * c.K
-    walk.starts = starts
+    for r in range(c.R):
+        for s in range(c.S):
+            for i in range(channels):
+                taps[t + i] = r * c.dilation_h * steps.row + s * c.dilation_w * steps.pixel + i
+                places[t + i] = ((r * c.S + s) * c.terms + channel + i) * c.K
+            t += channels
+    for t in range(count, whole_tiles(count)):
+        taps[t] = taps[0]
+    store.add = add
+    for panel in range(share.first, share.last):
+        filter = share.group * c.F + panel * width
+        store.width = min(width, c.F - panel * width)
+        for i in range(ceil_div(count, TILE_ROWS)):
+            t = i * TILE_ROWS
+            store.height = min(TILE_ROWS, count - t)
+            tile(c.depthwise, walk, &store, x, taps + t, dy, <const real*>NULL, dw + filter, places + t)
+        dy += next_panel
+        if c.depthwise:
+            x += width
+
+
+cdef const real* read_dy(const Conv* c, const Share* share, const Window* window, const real* dy, real* buffer,
+                         Walk* walk, Py_ssize_t* next_panel) noexcept nogil:
+    """Where the tile reads dy: in place, or copied so that each panel is one piece, or (depthwise) all of them are."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), panel
+    cdef Py_ssize_t size = window.images * window.height * window.width * width
+    cdef bint one_piece = window.width == c.Q or window.images * window.height == 1
+    cdef Steps steps
+    if c.depthwise or (c.groups == 1 and c.K == width):
+        dy = read_window(dy, c.P, c.Q, c.K, window, one_piece and c.K % width == 0, share.first * width,
+                         (share.last - share.first) * width, buffer, &steps)
+        next_panel[0], walk.b_step = width, steps.pixel
+        return dy
+    for panel in range(share.first, share.last):
+        copy_window(dy, c.P, c.Q, c.K, window, share.group * c.F + panel * width, min(width, c.F - panel * width),
+                    width, buffer + (panel - share.first) * size)
+    next_panel[0], walk.b_step = size, width
+    return buffer
+
+
+cdef void weight_grad_task(const Conv* c, const Cut* cut, const real* x, const real* dy, real* partial,
+                           Py_ssize_t parts, Py_ssize_t task, real* x_buffer, real* dy_buffer,
+                           Py_ssize_t* starts) noexcept nogil:
+    """One of `parts` partial sums: some filters of one group, over some of the bands."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), index, block, offset, channel, depth, n, i, next_panel
+    cdef Py_ssize_t* taps = starts + cut.images * cut.rows
+    cdef Share share = share_of(c, task)
+    cdef Py_ssize_t begin = cut.bands * share.index // parts, end = cut.bands * (share.index + 1) // parts
+    cdef bint in_place = inside(cut, c.H, c.W) and (
+        c.C % width == 0 if c.depthwise else c.groups == 1 and c.D <= GRAD_CHANNELS)
+    cdef Band band
+    cdef Steps steps
+    cdef Walk walk
+    cdef const real* panels
+    cdef const real* pixels
+    partial += share.index * c.R * c.S * c.terms * c.K
     for index in range(begin, end):
         band = band_at(cut, index)
-        pixels = band.output.images * band.output.height * band.output.width
-        store.add = index > begin
-        walk.runs = band.output.images * band.output.height
-        walk.length = band.output.width
-        # dy, panel by panel
-        if c.groups == 1 and c.K % width == 0 and (c.depthwise or c.K == width) and (
-                band.output.width == c.Q or walk.runs == 1):
-            b = dy + ((band.output.n * c.P + band.output.h) * c.Q + band.output.w) * c.K + first * width
-            b_panel, walk.b_step = width, c.K
-        elif c.depthwise:
-            walk.b_step, b_panel = (last - first) * width, width
-            copy_window(dy, c.P, c.Q, c.K, &band.output, first * width, min(walk.b_step, c.K - first * width), walk.b_step, dy_buffer)
-            b = dy_buffer
-        else:
-            for panel in range(first, last):
-                copy_window(dy, c.P, c.Q, c.K, &band.output, group * c.F + panel * width, min(width, c.F - panel * width),
-                            width, dy_buffer + (panel - first) * pixels * width)
-            b_panel, walk.b_step = pixels * width, width
-            b = dy_buffer
+        walk = Walk(band.output.images * band.output.height, band.output.width, 0, 0, starts)
+        panels = read_dy(c, &share, &band.output, dy, dy_buffer, &walk, &next_panel)
         for block in range(1 if c.depthwise else ceil_div(c.D, GRAD_CHANNELS)):
-            # x, some channels at a time
-            if c.depthwise:
-                d = first * width
-                depth = (last - first) * width
-                channels = 1
-            else:
-                d = group * c.D + block * GRAD_CHANNELS
-                depth = channels = min(GRAD_CHANNELS, c.D - block * GRAD_CHANNELS)
-            if inside(cut, c.H, c.W) and (c.C % width == 0 if c.depthwise else c.C <= GRAD_CHANNELS and c.groups == 1):
-                a = x + ((band.input.n * c.H + band.input.h) * c.W + band.input.w) * c.C + d
-                depth = c.C
-                row = c.W * c.C
-                image = c.H * row
-            else:
-                copy_window(x, c.H, c.W, c.C, &band.input, d, min(depth, c.C - d), depth, x_buffer)
-                a = x_buffer
-                row = band.input.width * depth
-                image = band.input.height * row
-            walk.a_step = c.stride_w * depth
+            offset = block * GRAD_CHANNELS
+            if c.depthwise:     # the channels that meet the filters
+                channel, depth = share.first * width, (share.last - share.first) * width
+            else:               # some channels of the group
+                channel, depth = share.group * c.D + offset, min(GRAD_CHANNELS, c.D - offset)
+            pixels = read_window(x, c.H, c.W, c.C, &band.input, in_place, channel, depth, x_buffer, &steps)
+            walk.a_step = c.stride_w * steps.pixel
             for n in range(band.output.images):
                 for i in range(band.output.height):
-                    starts[n * band.output.height + i] = n * image + i * c.stride_h * row
-            taps = c.R * c.S * channels
-            places = rows + whole_tiles(taps)
-            t = 0
-            for r in range(c.R):
-                for s in range(c.S):
-                    for i in range(channels):
-                        rows[t + i] = r * c.dilation_h * row + s * c.dilation_w * depth + i
-                        places[t + i] = ((r * c.S + s) * c.depth + block * GRAD_CHANNELS + i) * c.K
-                    t += channels
-            for t in range(taps, whole_tiles(taps)):
-                rows[t] = rows[0]
-            for panel in range(first, last):
-                filter = group * c.F + panel * width
-                store.width = min(width, c.F - panel * width)
-                for i in range(ceil_div(taps, TILE_ROWS)):
-                    t = i * TILE_ROWS
-                    store.height = min(TILE_ROWS, taps - t)
-                    tile(c.depthwise, &walk, &store, a + ((panel - first) * width if c.depthwise else 0), rows + t,
-                         b + (panel - first) * b_panel, <const real*>NULL, partial + filter, places + t)
+                    starts[n * band.output.height + i] = n * steps.image + i * c.stride_h * steps.row
+            add_taps(c, &share, &walk, index > begin, pixels, &steps, offset, 1 if c.depthwise else depth, panels,
+                     next_panel, partial, taps)
 
 
 cdef void add_parts(const real* partial, Py_ssize_t parts, Py_ssize_t size, real* total) noexcept nogil:
@@ -100,36 +100,42 @@ cdef void add_parts(const real* partial, Py_ssize_t parts, Py_ssize_t size, real
 
 
 cdef int weight_grad(Conv* c, const real* x, const real* dy, real* dw) except -1:
-    cdef Py_ssize_t width = tile_width(sizeof(real)), size = c.R * c.S * c.depth * c.K
-    cdef Py_ssize_t parts, tasks, task, x_numbers, numbers, entries, x_depth
+    cdef Py_ssize_t width = tile_width(sizeof(real)), size = c.R * c.S * c.terms * c.K
+    cdef Py_ssize_t parts, tasks, task, panels, depth
     cdef int team = threads(c.N * c.P * c.Q * size)
     cdef Cut cut
     if c.N * c.P * c.Q * size == 0:
         memset(dw, 0, size * sizeof(real))
         return 0
-    cut.N, cut.P, cut.Q, cut.stride_h, cut.stride_w, cut.top, cut.left = c.N, c.P, c.Q, c.stride_h, c.stride_w, c.top, c.left
+    cut.N, cut.P, cut.Q = c.N, c.P, c.Q
+    cut.stride_h, cut.stride_w, cut.top, cut.left = c.stride_h, c.stride_w, c.top, c.left
     cut.reach_h = (c.R - 1) * c.dilation_h + 1
     cut.reach_w = (c.S - 1) * c.dilation_w + 1
-    c.panels = ceil_div(c.F, width)
-    choose_bands(&cut, GRAD_PIXELS, GRAD_BYTES // sizeof(real) // (c.D if c.depthwise else min(c.D, GRAD_CHANNELS)))
+    depth = c.D if c.depthwise else min(c.D, GRAD_CHANNELS)
+    choose_bands(&cut, GRAD_PIXELS, GRAD_BYTES // sizeof(real) // depth)
     parts = max(1, min(min(cut.bands, PARTS), GRAD_NUMBERS // size))
+    c.panels = ceil_div(c.F, width)
     c.chunks = min(c.panels, ceil_div(TASKS, parts * c.groups))
     tasks = parts * c.groups * c.chunks
-    x_depth = ceil_div(c.panels, c.chunks) * width if c.depthwise else min(c.D, GRAD_CHANNELS)
-    x_numbers = inputs_of_band(&cut) * x_depth
-    numbers = x_numbers + outputs_of_band(&cut) * width * ceil_div(c.panels, c.chunks)
-    entries = cut.images * cut.rows + 2 * whole_tiles(c.R * c.S * min(c.depth, GRAD_CHANNELS))
-    cdef real* partial = dw if parts == 1 else <real*>allocate(parts * size, sizeof(real))
-    cdef real* buffers = <real*>allocate(team * numbers, sizeof(real))
-    cdef Py_ssize_t* tables = <Py_ssize_t*>allocate(team * entries, sizeof(Py_ssize_t))
+    panels = ceil_div(c.panels, c.chunks)
+    if c.depthwise:
+        depth = panels * width
+    # the workspace: partial sums, and for each thread buffers for x and dy and a table of places
+    cdef Py_ssize_t partial_bytes = whole_lines(parts * size * sizeof(real)) if parts > 1 else 0
+    cdef Py_ssize_t x_bytes = whole_lines(most_inputs(&cut) * depth * sizeof(real))
+    cdef Py_ssize_t dy_bytes = whole_lines(most_outputs(&cut) * panels * width * sizeof(real))
+    cdef Py_ssize_t table_bytes = whole_lines(sizeof(Py_ssize_t) * (
+        cut.images * cut.rows + 2 * whole_tiles(c.R * c.S * min(c.terms, GRAD_CHANNELS))))
+    cdef void* workspace = allocate(partial_bytes + team * (x_bytes + dy_bytes + table_bytes) + LINE, 1)
+    cdef char* start = first_line(workspace)
+    cdef real* partial = <real*>start if parts > 1 else dw
+    cdef char* buffer
     with nogil:
         for task in prange(tasks, num_threads=team, schedule="dynamic"):
-            weight_grad_task(c, &cut, x, dy, partial, parts, task, buffers + threadid() * numbers,
-                             buffers + threadid() * numbers + x_numbers, tables + threadid() * entries)
+            buffer = start + partial_bytes + threadid() * (x_bytes + dy_bytes + table_bytes)
+            weight_grad_task(c, &cut, x, dy, partial, parts, task, <real*>buffer, <real*>(buffer + x_bytes),
+                             <Py_ssize_t*>(buffer + x_bytes + dy_bytes))
         if parts > 1:
             add_parts(partial, parts, size, dw)
-    if parts > 1:
-        free(partial)
-    free(buffers)
-    free(tables)
+    free(workspace)
     return 0

@@ -1,13 +1,15 @@
 """Matrix products, y = a @ b (+ bias), of batches of matrices, either side transposed.
 
-The register tile (tile.h) takes its rows from one side and its columns, packed, from the other. The product is cut into
-blocks of rows and columns, one a task. A task goes through the sum in pieces short enough for the packed columns of a tile
-to stay in the first-level cache and its rows in the second, and adds each piece to y.
+The register tile (tile.h) takes its rows from one side and its columns, packed, from the other. The product is cut
+into blocks of rows and columns, one a task. A task goes through the sum in pieces short enough for the packed columns
+of a tile to stay in the first-level cache and its rows in the second, and adds each piece to y.
 
-Which side gives the rows is a matter of what lies well in memory: rows are read where they are if their numbers are
-neighbours, and columns are packed fastest if theirs are. So some products are computed as y^T = b^T @ a^T ("turned").
+Which side gives the rows is a matter of what lies well in memory: a row is read where it is if its numbers lie side by
+side, and columns are packed fastest if they lie side by side. So some products are computed as y^T = b^T @ a^T
+("turned").
 
-A small y with a long sum has too few blocks to share out: its sum is cut into parts, whose number follows from the shape.
+A small y with long sums has too few blocks to share out: its sums are cut into parts, whose number follows from the
+shape.
 """
 
 include "common.pxi"
@@ -19,10 +21,12 @@ cdef enum:
     ROWS = 384              # of a block
     COLUMNS = 512           # of a block; fewer if there are not
     TASKS = 12              # blocks
-    STEPS = 256             # of the sum at a time
+    STEPS = 384             # of the sum at a time
     PART_STEPS = 512        # of the sum that are worth a part
+    DOTS = 96               # rows of a task where there is one column
+    MOST_LANES = 192        # TILE_ROWS rows of two vectors of 64 bytes
 
-cdef struct Side:                               # steps in memory: to the next matrix, the next row or column, along the sum
+cdef struct Side:                               # steps to the next matrix, the next row (column), and along the sum
     Py_ssize_t matrix, next, step
 
 cdef struct Product:
@@ -58,62 +62,94 @@ cdef void pack_columns(const Product* p, const real* b, Py_ssize_t columns, Py_s
         to += width
 
 
+cdef void add_piece(const Product* p, const real* a, const real* b, const real* bias, real* y, Py_ssize_t y_row,
+                    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, bint add, real* a_buffer, real* b_buffer,
+                    Py_ssize_t* table) noexcept nogil:
+    """A block of y (+)= so many steps of its sums (+ bias)."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), start = 0, panel, column, i, j
+    cdef Py_ssize_t* places = table + whole_tiles(rows)
+    cdef const real* b_panel
+    cdef Walk walk = Walk(1, steps, 1, width, &start)
+    cdef Store store = Store(0, 0, add)
+    for i in range(whole_tiles(rows)):
+        table[i] = min(i, rows - 1) * p.a.next
+        places[i] = i * y_row
+    if p.a.step != 1:
+        pack_rows(p, a, rows, steps, a_buffer)
+        a = a_buffer
+        walk.a_step = TILE_ROWS
+        for i in range(whole_tiles(rows)):
+            j = min(i, rows - 1)
+            table[i] = j // TILE_ROWS * steps * TILE_ROWS + j % TILE_ROWS
+    for panel in range(ceil_div(columns, width)):
+        column = panel * width
+        store.width = min(width, columns - column)
+        if p.b.next == 1 and store.width == width and rows <= 2 * TILE_ROWS:    # packing would not pay
+            b_panel = b + column
+            walk.b_step = p.b.step
+        else:
+            pack_columns(p, b + column * p.b.next, store.width, steps, b_buffer)
+            b_panel = b_buffer
+            walk.b_step = width
+        for i in range(ceil_div(rows, TILE_ROWS)):
+            store.height = min(TILE_ROWS, rows - i * TILE_ROWS)
+            tile(False, &walk, &store, a, table + i * TILE_ROWS, b_panel, bias + column if bias else NULL, y + column,
+                 places + i * TILE_ROWS)
+
+
 cdef void multiply_task(const Product* p, const real* a, const real* b, const real* bias, real* y, Py_ssize_t task,
                         real* a_buffer, real* b_buffer, real* y_buffer, Py_ssize_t* table) noexcept nogil:
-    """One block of one matrix, or of one part of its sum: y is (batch, parts, M, N)."""
-    cdef Py_ssize_t width = tile_width(sizeof(real))
-    cdef Py_ssize_t block = task % (p.row_blocks * p.column_blocks), part = task // (p.row_blocks * p.column_blocks) % p.parts
-    cdef Py_ssize_t matrix = task // (p.row_blocks * p.column_blocks * p.parts)
+    """One block of one matrix, or of a part of its sums: y is (batch, parts, M, N), or turned (batch, parts, N, M)."""
+    cdef Py_ssize_t blocks = p.row_blocks * p.column_blocks, block = task % blocks
+    cdef Py_ssize_t part = task // blocks % p.parts, matrix = task // (blocks * p.parts)
     cdef Py_ssize_t m = block // p.column_blocks * p.rows, rows = min(p.rows, p.M - m)
     cdef Py_ssize_t n = block % p.column_blocks * p.columns, columns = min(p.columns, p.N - n)
-    cdef Py_ssize_t k = p.K * part // p.parts, end = p.K * (part + 1) // p.parts
-    cdef Py_ssize_t y_row = columns if p.turned else p.N, start = 0, i, j
-    cdef Py_ssize_t* places = table + whole_tiles(rows)
-    cdef const real* panel
-    cdef real* to
-    cdef Walk walk
-    cdef Store store
-    a += matrix * p.a.matrix + m * p.a.next + k * p.a.step
-    b += matrix * p.b.matrix + n * p.b.next + k * p.b.step
-    y += (matrix * p.parts + part) * p.M * p.N + (n * p.M + m if p.turned else m * p.N + n)
-    to = y_buffer if p.turned else y
-    walk.runs = 1
-    walk.starts = &start
-    store.add = False
-    for i in range(rows):
-        places[i] = i * y_row
-    while True:
-        walk.length = min(STEPS, end - k)
-        walk.a_step = 1 if p.a.step == 1 else TILE_ROWS
-        for i in range(whole_tiles(rows)):
-            j = i if i < rows else rows - 1
-            table[i] = j * p.a.next if p.a.step == 1 else j // TILE_ROWS * walk.length * TILE_ROWS + j % TILE_ROWS
-        if p.a.step != 1:
-            pack_rows(p, a, rows, walk.length, a_buffer)
-        for block in range(ceil_div(columns, width)):
-            j = block * width
-            store.width = min(width, columns - j)
-            if p.b.next == 1 and store.width == width and rows <= 2 * TILE_ROWS:  # packing would not pay
-                panel = b + j
-                walk.b_step = p.b.step
-            else:
-                pack_columns(p, b + j * p.b.next, store.width, walk.length, b_buffer)
-                panel = b_buffer
-                walk.b_step = width
-            for i in range(ceil_div(rows, TILE_ROWS)):
-                store.height = min(TILE_ROWS, rows - i * TILE_ROWS)
-                tile(False, &walk, &store, a if p.a.step == 1 else a_buffer, table + i * TILE_ROWS, panel,
-                     bias + n + j if bias and not p.turned else NULL, to + j, places + i * TILE_ROWS)
-        k += walk.length
-        a += walk.length * p.a.step
-        b += walk.length * p.b.step
-        store.add = True
-        if k >= end:
-            break
+    cdef Py_ssize_t begin = p.K * part // p.parts, steps = p.K * (part + 1) // p.parts - begin, piece, k, i, j
+    a += matrix * p.a.matrix + m * p.a.next + begin * p.a.step
+    b += matrix * p.b.matrix + n * p.b.next + begin * p.b.step
+    y += (matrix * p.parts + part) * p.M * p.N
+    for piece in range(max(1, ceil_div(steps, STEPS))):     # a sum of nothing is 0, and is written too
+        k = piece * STEPS
+        if p.turned:
+            add_piece(p, a + k * p.a.step, b + k * p.b.step, <const real*>NULL, y_buffer, columns, rows, columns,
+                      min(STEPS, steps - k), k > 0, a_buffer, b_buffer, table)
+        else:
+            add_piece(p, a + k * p.a.step, b + k * p.b.step, bias + n if bias else NULL, y + m * p.N + n, p.N, rows,
+                      columns, min(STEPS, steps - k), k > 0, a_buffer, b_buffer, table)
     if p.turned:
         for j in range(columns):
             for i in range(rows):
-                y[j * p.M + i] = to[i * columns + j] + (bias[m + i] if bias else 0)
+                y[(n + j) * p.M + m + i] = y_buffer[i * columns + j] + (bias[m + i] if bias else 0)
+
+
+cdef void dot_task(const Product* p, const real* a, const real* b, const real* bias, real* y,
+                   Py_ssize_t task) noexcept nogil:
+    """Rows times one column that lies in one piece: vectors of both are multiplied, their lanes added up at the end."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), tasks = ceil_div(p.M, DOTS), matrix = task // tasks
+    cdef Py_ssize_t m = task % tasks * DOTS, end = min(m + DOTS, p.M), start = 0, i, j, k
+    cdef Py_ssize_t rows[TILE_ROWS]
+    cdef Py_ssize_t places[TILE_ROWS]
+    cdef real lanes[MOST_LANES]
+    cdef real total
+    cdef Walk walk = Walk(1, p.K // width, width, width, &start)
+    cdef Store store = Store(TILE_ROWS, width, False)
+    a += matrix * p.a.matrix
+    b += matrix * p.b.matrix
+    y += matrix * p.M
+    while m < end:
+        store.height = min(TILE_ROWS, end - m)
+        for i in range(TILE_ROWS):
+            rows[i] = min(m + i, end - 1) * p.a.next
+            places[i] = i * width
+        tile(True, &walk, &store, a, rows, b, <const real*>NULL, lanes, places)
+        for i in range(store.height):
+            total = bias[m + i if p.turned else 0] if bias else 0
+            for j in range(width):
+                total += lanes[i * width + j]
+            for k in range(walk.length * width, p.K):
+                total += a[rows[i] + k] * b[k]
+            y[m + i] = total
+        m += TILE_ROWS
 
 
 cdef void add_parts(const Product* p, const real* partial, const real* bias, real* y) noexcept nogil:
@@ -127,9 +163,14 @@ cdef void add_parts(const Product* p, const real* partial, const real* bias, rea
 
 
 cdef int multiply(Product* p, const real* a, const real* b, const real* bias, real* y) except -1:
-    cdef Py_ssize_t width = tile_width(sizeof(real)), blocks, tasks, task, a_numbers, b_numbers, numbers
+    cdef Py_ssize_t width = tile_width(sizeof(real)), blocks, tasks, task
     cdef int team = threads(p.batch * p.M * p.N * p.K)
     if p.batch * p.M * p.N == 0:
+        return 0
+    if p.N == 1 and p.a.step == 1:
+        tasks = p.batch * ceil_div(p.M, DOTS)
+        for task in prange(tasks, nogil=True, num_threads=team, schedule="dynamic"):
+            dot_task(p, a, b, bias, y, task)
         return 0
     p.row_blocks = ceil_div(p.M, ROWS)
     p.rows = whole_tiles(ceil_div(p.M, p.row_blocks))
@@ -142,24 +183,24 @@ cdef int multiply(Product* p, const real* a, const real* b, const real* bias, re
     blocks = p.batch * p.row_blocks * p.column_blocks
     p.parts = max(1, min(PARTS, p.K // PART_STEPS)) if blocks < TASKS else 1
     tasks = blocks * p.parts
-    a_numbers = p.rows * STEPS if p.a.step != 1 else 0
-    b_numbers = width * STEPS
-    numbers = a_numbers + b_numbers + (p.rows * p.columns if p.turned else 0)
-    cdef real* buffers = <real*>allocate(team * numbers, sizeof(real))
-    cdef real* partial = <real*>allocate(p.batch * p.parts * p.M * p.N, sizeof(real)) if p.parts > 1 else y
-    cdef Py_ssize_t* tables = <Py_ssize_t*>allocate(team * 2 * p.rows, sizeof(Py_ssize_t))
-    cdef real* buffer
+    # the workspace: partial sums, and for each thread packed rows, packed columns, a turned block and a table of places
+    cdef Py_ssize_t partial_bytes = whole_lines(p.batch * p.parts * p.M * p.N * sizeof(real)) if p.parts > 1 else 0
+    cdef Py_ssize_t a_bytes = whole_lines(p.rows * STEPS * sizeof(real)) if p.a.step != 1 else 0
+    cdef Py_ssize_t b_bytes = whole_lines(width * STEPS * sizeof(real))
+    cdef Py_ssize_t y_bytes = whole_lines(p.rows * p.columns * sizeof(real)) if p.turned else 0
+    cdef Py_ssize_t own_bytes = a_bytes + b_bytes + y_bytes + whole_lines(2 * p.rows * sizeof(Py_ssize_t))
+    cdef void* workspace = allocate(partial_bytes + team * own_bytes + LINE, 1)
+    cdef char* start = first_line(workspace)
+    cdef real* partial = <real*>start if p.parts > 1 else y
+    cdef char* own
     with nogil:
         for task in prange(tasks, num_threads=team, schedule="dynamic"):
-            buffer = buffers + threadid() * numbers
-            multiply_task(p, a, b, bias if p.parts == 1 else NULL, partial, task, buffer, buffer + a_numbers,
-                          buffer + a_numbers + b_numbers, tables + threadid() * 2 * p.rows)
+            own = start + partial_bytes + threadid() * own_bytes
+            multiply_task(p, a, b, bias if p.parts == 1 else NULL, partial, task, <real*>own, <real*>(own + a_bytes),
+                          <real*>(own + a_bytes + b_bytes), <Py_ssize_t*>(own + a_bytes + b_bytes + y_bytes))
         if p.parts > 1:
             add_parts(p, partial, bias, y)
-    free(buffers)
-    free(tables)
-    if p.parts > 1:
-        free(partial)
+    free(workspace)
     return 0
 
 

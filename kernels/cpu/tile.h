@@ -5,15 +5,15 @@
        tile            y[places[j] + k] = bias[k] + sum over steps t of a[rows[j] + t] * b[t][k]
        tile_channels   y[places[j] + k] = bias[k] + sum over steps t of a[rows[j] + t + k] * b[t][k]
 
-   b is packed, the two vectors of one step behind those of the step before. a is read where it lies: each row has its own
+   b is packed, the two vectors of a step behind those of the step before. a is read where it lies: each row has an
    offset, and a Walk says where the steps are. So the same loop does
 
-       a convolution           rows are pixels, columns are filters, steps are the taps under the filter
+       a convolution           rows are pixels, columns are filters, steps are the taps of the filter
        its weight gradient     rows are taps, columns are filters, steps are pixels
        a matrix product        rows and columns are rows and columns
        depthwise convolution   tile_channels: a vector of channels where the others broadcast one number
 
-   12 sums, the 2 vectors of b and a broadcast number fit the 16 registers of SSE and AVX. Written with the vector
+   12 sums, 2 vectors of b and a broadcast number fit the 16 registers of SSE and AVX. Written with the vector
    extensions of GCC and Clang, once for both types: the file includes itself for float and for double. */
 
 #ifndef TILE_H
@@ -32,15 +32,15 @@
 #define TILE_ROWS 6
 #define TILE_INLINE static inline __attribute__((always_inline))
 
-/* Where the steps of a sum lie, in elements: `runs` runs of `length` steps. Run i begins at starts[i] in a, its steps are
-   a_step apart; in b they are b_step apart and each run follows the one before. */
+/* Where the steps of a sum are, in elements: `runs` runs of `length` steps. In a, run i begins at starts[i] and its
+   steps are a_step apart; in b, all steps are b_step apart. */
 typedef struct {
     ptrdiff_t runs, length, a_step, b_step;
     const ptrdiff_t *starts;
 } Walk;
 
-/* What becomes of the sums: y = sum + bias, or y += sum. Only the first `height` rows and `width` columns are stored,
-   but all `rows` are read: let the others repeat one that is there. */
+/* What becomes of the sums: y = bias + sum, or with `add` y += sum. Only `height` rows and `width` columns are stored;
+   all TILE_ROWS rows are read, so those that are too many must repeat one that exists. */
 typedef struct {
     ptrdiff_t height, width;
     int add;
@@ -64,19 +64,19 @@ typedef struct {
 #define LANES ((ptrdiff_t)(TILE_BYTES / sizeof(REAL)))
 #define AT(pointer) (*(Vector *)(pointer))
 
-/* A vector anywhere in an array of REAL. */
+/* A vector anywhere in an array of REAL: it need not be aligned. */
 typedef REAL Vector __attribute__((vector_size(TILE_BYTES), aligned(__alignof__(REAL)), may_alias));
 
 /* The first `width` columns of a row of sums, where that is not all of them. */
-static __attribute__((noinline)) void OF_TYPE(store_columns)(Vector sum0, Vector sum1, ptrdiff_t width, const REAL *base,
-                                                             REAL *y) {
+static __attribute__((noinline)) void OF_TYPE(store_columns)(Vector sum0, Vector sum1, ptrdiff_t width,
+                                                             const REAL *base, REAL *y) {
     REAL sums[2 * LANES];
     AT(sums) = sum0;
     AT(sums + LANES) = sum1;
     for (ptrdiff_t k = 0; k < width; k++) y[k] = sums[k] + (base ? base[k] : 0);
 }
 
-/* y = sum + base. What is to happen to an output before it leaves the registers belongs here. */
+/* y = base + sum. Whatever else is to happen to an output before it leaves the registers belongs here. */
 TILE_INLINE void OF_TYPE(store_row)(Vector sum0, Vector sum1, ptrdiff_t width, const REAL *base, REAL *y) {
     if (width == 2 * LANES) {
         if (base) sum0 += AT(base), sum1 += AT(base + LANES);
@@ -86,9 +86,10 @@ TILE_INLINE void OF_TYPE(store_row)(Vector sum0, Vector sum1, ptrdiff_t width, c
         OF_TYPE(store_columns)(sum0, sum1, width, base, y);
 }
 
-/* `channels` and `vectors` are constants: each combination becomes a loop of its own. */
+/* `channels` and `vectors` are constants: each combination becomes a loop of its own, its sums in registers. */
 TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, const Walk *walk, const Store *store, const REAL *a,
-                                   const ptrdiff_t *rows, const REAL *b, const REAL *bias, REAL *y, const ptrdiff_t *places) {
+                                   const ptrdiff_t *rows, const REAL *b, const REAL *bias, REAL *y,
+                                   const ptrdiff_t *places) {
     const Vector zero = {0};
     Vector sum[TILE_ROWS][2] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
     const ptrdiff_t length = walk->length, a_step = walk->a_step, b_step = walk->b_step;
@@ -103,8 +104,8 @@ TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, const Walk *walk, 
             }
         }
     }
-#define STORE_ROW(j) \
-    if (j < store->height) \
+#define STORE_ROW(j)        \
+    if (j < store->height)  \
         OF_TYPE(store_row)(sum[j][0], sum[j][1], store->width, store->add ? y + places[j] : bias, y + places[j]);
     STORE_ROW(0) STORE_ROW(1) STORE_ROW(2) STORE_ROW(3) STORE_ROW(4) STORE_ROW(5)
 #undef STORE_ROW
@@ -118,12 +119,12 @@ static void OF_TYPE(tile)(const Walk *walk, const Store *store, const REAL *a, c
         OF_TYPE(any_tile)(0, 2, walk, store, a, rows, b, bias, y, places);
 }
 
-static void OF_TYPE(tile_channels)(const Walk *walk, const Store *store, const REAL *a, const ptrdiff_t *rows, const REAL *b,
-                                   const REAL *bias, REAL *y, const ptrdiff_t *places) {
+static void OF_TYPE(tile_channels)(const Walk *walk, const Store *store, const REAL *a, const ptrdiff_t *rows,
+                                   const REAL *b, const REAL *bias, REAL *y, const ptrdiff_t *places) {
     OF_TYPE(any_tile)(1, 2, walk, store, a, rows, b, bias, y, places);
 }
 
-/* Copy the first `numbers` of each of `count` pieces, and zeros behind them up to to_step. */
+/* Copy `count` pieces of `numbers` numbers; each is followed by zeros up to the next, to_step further on. */
 static void OF_TYPE(copy_pieces)(const REAL *restrict from, ptrdiff_t from_step, REAL *restrict to, ptrdiff_t to_step,
                                  ptrdiff_t numbers, ptrdiff_t count) {
     for (; count > 0; count--, from += from_step, to += to_step) {

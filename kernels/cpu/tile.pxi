@@ -10,8 +10,8 @@ cdef extern from "tile.h" nogil:
     ctypedef struct Store:
         Py_ssize_t height, width
         bint add
-    void tile_float(const Walk*, const Store*, const float* a, const Py_ssize_t* rows, const float* b, const float* bias,
-                    float* y, const Py_ssize_t* places)
+    void tile_float(const Walk*, const Store*, const float* a, const Py_ssize_t* rows, const float* b,
+                    const float* bias, float* y, const Py_ssize_t* places)
     void tile_double(const Walk*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
                      const double* bias, double* y, const Py_ssize_t* places)
     void tile_channels_float(const Walk*, const Store*, const float* a, const Py_ssize_t* rows, const float* b,
@@ -58,3 +58,18 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 cdef inline Py_ssize_t whole_tiles(Py_ssize_t rows) noexcept nogil:
     """Rows of the tiles that cover so many rows."""
     return ceil_div(rows, TILE_ROWS) * TILE_ROWS
+
+
+# A workspace is one allocation, cut up by hand. What the tile reads in vectors begins at a cache line: a vector that
+# lies across two lines costs two loads.
+cdef enum:
+    LINE = 64
+
+
+cdef inline Py_ssize_t whole_lines(size_t bytes) noexcept nogil:
+    return (bytes + LINE - 1) // LINE * LINE
+
+
+cdef inline char* first_line(void* block) noexcept nogil:
+    """The first cache line that begins in the block, which must be LINE bytes too long."""
+    return <char*>block + (LINE - <size_t>block % LINE) % LINE

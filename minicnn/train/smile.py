@@ -19,7 +19,8 @@ from ..kernels import cpu
 from ..models import create, save
 from ..models.saving import MODEL_FILE
 from ..nn import functional as F
-from .loop import Callback, History, evaluate, fit, predict
+from ..tensor import tensor
+from .loop import Callback, History, fit, predict
 from .metrics import accuracy, binary_report
 from .report import confusion_matrix_figure, learning_curves, save_png
 from .run import CONFIG_FILE, new_run, write_json
@@ -100,11 +101,10 @@ def learn(faces: Faces, recipe: Recipe, callbacks: Sequence[Callback] = ()) -> t
 
 def evaluate_smile(model: nn.Module, faces: data.ArrayDataset) -> dict[str, Any]:
     """The mean loss and `binary_report` of a model on labelled faces."""
-    batches = _in_order(faces)
-    loss = evaluate(model, batches, loss=F.binary_cross_entropy_with_logits)["loss"]
-    logits, labels = predict(model, batches)
+    logits, labels = predict(model, _in_order(faces))
     if logits.shape != labels.shape:
         raise ValueError(f"the model gives outputs of shape {logits.shape}, expected a logit a face, {labels.shape}")
+    loss = F.binary_cross_entropy_with_logits(tensor(logits), tensor(labels)).item()
     return {"loss": loss, **binary_report(labels, logits)}
 
 
