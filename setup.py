@@ -27,7 +27,7 @@ FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "
 
 # Contraction to fused multiply-adds is on, so levels may differ in the last bit; NaN, infinity and the order of sums
 # are kept: no -ffast-math.
-FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fwrapv", "-Wno-unused-function"]
+FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fwrapv", "-Wno-unused-function"]
 LEVELS = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma"],

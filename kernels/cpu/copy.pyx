@@ -18,6 +18,13 @@ cdef enum:
     BLOCK = 64              # columns of a task of take_grad
 
 
+cdef int item_size(object array) except -1:
+    cdef int size = array.itemsize
+    if size != 1 and size != 4 and size != 8:
+        raise TypeError(f"no copies of {array.dtype}: its elements have {size} bytes, expected 1, 4 or 8")
+    return size
+
+
 # -------------------------------------------------------------------------------------------------- strided walks
 # One array is contiguous, the other is walked through with strides. Axis 0 is the innermost, along which the contiguous
 # one runs: the columns of a plane. Axis 1 are its rows. The plane is cut into tiles. If the strided array doesn't run
@@ -161,7 +168,7 @@ cdef int walk_along(object x, Py_ssize_t x_offset, object y, Py_ssize_t y_offset
     cdef Walk walk
     cdef const uint8_t* px = <const uint8_t*>data(x)
     cdef uint8_t* py = <uint8_t*>data(y)
-    cdef Py_ssize_t size = x.itemsize
+    cdef int size = item_size(x)
     cdef int team = 1 if in_order else threads(y.size if reading else x.size)
     if 0 in shape:
         return 0
@@ -176,11 +183,9 @@ cdef int walk_along(object x, Py_ssize_t x_offset, object y, Py_ssize_t y_offset
     elif size == 4:
         with nogil:
             run(<const uint32_t*>px, <uint32_t*>py, &walk, team)
-    elif size == 8:
+    else:
         with nogil:
             run(<const uint64_t*>px, <uint64_t*>py, &walk, team)
-    else:
-        raise TypeError(f"no copies of {x.dtype}: elements of {size} bytes")
     return 0
 
 
@@ -221,10 +226,11 @@ def fill(y, value):
     pattern = np.array(value, y.dtype)
     cdef void* pv = data(pattern)
     cdef Py_ssize_t n = y.size
-    if y.itemsize == 1:
+    cdef int size = item_size(y)
+    if size == 1:
         with nogil:
             fill_all(<uint8_t*>py, n, (<uint8_t*>pv)[0])
-    elif y.itemsize == 4:
+    elif size == 4:
         with nogil:
             fill_all(<uint32_t*>py, n, (<uint32_t*>pv)[0])
     else:
@@ -268,11 +274,12 @@ def take(x, index, y):
     cdef void* px = data(x)
     cdef void* py = data(y)
     cdef const int64_t* place = <const int64_t*>data(index)
+    cdef int size = item_size(x)
     check_index("take", index, length)
-    if x.itemsize == 1:
+    if size == 1:
         with nogil:
             take_all(<const uint8_t*>px, place, <uint8_t*>py, outer, length, inner, n)
-    elif x.itemsize == 4:
+    elif size == 4:
         with nogil:
             take_all(<const uint32_t*>px, place, <uint32_t*>py, outer, length, inner, n)
     else:
@@ -334,11 +341,12 @@ def pick(x, index, y):
     cdef void* px = data(x)
     cdef void* py = data(y)
     cdef const int64_t* place = <const int64_t*>data(index)
+    cdef int size = item_size(x)
     check_index("pick", index, length)
-    if x.itemsize == 1:
+    if size == 1:
         with nogil:
             pick_all(<const uint8_t*>px, place, <uint8_t*>py, outer, length, inner)
-    elif x.itemsize == 4:
+    elif size == 4:
         with nogil:
             pick_all(<const uint32_t*>px, place, <uint32_t*>py, outer, length, inner)
     else:

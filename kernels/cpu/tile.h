@@ -124,14 +124,23 @@ static void OF_TYPE(tile_channels)(const Walk *walk, const Store *store, const R
     OF_TYPE(any_tile)(1, 2, walk, store, a, rows, b, bias, y, places);
 }
 
-/* Copy `count` pieces of `numbers` numbers; each is followed by zeros up to the next, to_step further on. */
+/* Copy `count` pieces of `numbers` numbers; each is followed by zeros up to the next, to_step further on. The empty asm
+   keeps the compiler from calling memcpy and memset for the few numbers that do not fill a vector. */
 static void OF_TYPE(copy_pieces)(const REAL *restrict from, ptrdiff_t from_step, REAL *restrict to, ptrdiff_t to_step,
                                  ptrdiff_t numbers, ptrdiff_t count) {
+    const Vector zero = {0};
     for (; count > 0; count--, from += from_step, to += to_step) {
         ptrdiff_t k = 0;
         for (; k + LANES <= numbers; k += LANES) AT(to + k) = AT(from + k);
-        for (; k < numbers; k++) to[k] = from[k];
-        for (; k < to_step; k++) to[k] = 0;
+        for (; k < numbers; k++) {
+            to[k] = from[k];
+            __asm__("");
+        }
+        for (; k + LANES <= to_step; k += LANES) AT(to + k) = zero;
+        for (; k < to_step; k++) {
+            to[k] = 0;
+            __asm__("");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ CLOTH = [(214, 69, 65), (244, 164, 66), (250, 214, 96), (88, 172, 104), (62, 142
          (240, 240, 236), (60, 62, 70), (232, 130, 150)]
 BACKGROUND = [(160, 205, 235), (248, 214, 160), (190, 226, 190), (236, 180, 180), (204, 186, 228), (120, 150, 180),
               (90, 110, 110), (235, 235, 230), (70, 74, 96), (226, 160, 110), (150, 190, 190), (110, 84, 80)]
+LIPSTICK = [(200, 36, 51), (120, 30, 66), (140, 90, 70), (236, 180, 170), (64, 36, 44), (160, 130, 170)]
 IRIS = [(70, 44, 26), (104, 66, 34), (70, 110, 150), (88, 136, 96), (96, 100, 110), (40, 32, 30)]
 FRAME = [(30, 28, 32), (96, 54, 36), (170, 46, 50), (46, 66, 120), (190, 160, 80), (180, 184, 190)]
 
@@ -28,7 +29,6 @@ def _fixed(red: float, green: float, blue: float) -> Array:
 
 
 LIPS = _fixed(0.68, 0.26, 0.28)
-LIPSTICK = _fixed(0.78, 0.14, 0.2)
 BLUSH = _fixed(1.0, 0.72, 0.7)
 INK = _fixed(0.16, 0.1, 0.11)
 
@@ -201,8 +201,8 @@ def draw_mouth(canvas: Canvas, head: Head, mouth: Mouth, dice: Dice) -> None:
     inside = np.maximum((np.abs(v - middle) - half_gap) / steep, beyond)
 
     lip = dice.between(0.05, 0.08) * np.sqrt(np.clip(1.2 - arc, 0, 1))
-    red = np.where(dice.chance(0.25)[:, None] > 0, LIPSTICK, LIPS + 0.2 * head.skin)
-    canvas.paint(cover(inside - lip, head.pixel), red)
+    colour = np.where(dice.chance(0.4)[:, None] > 0, dice.colour(LIPSTICK), LIPS + 0.2 * head.skin)
+    canvas.paint(cover(inside - lip, head.pixel), colour)
 
     opening = cover(inside - dice.between(0.008, 0.016), head.pixel)
     canvas.paint(opening, dice.colour([(70, 20, 24), (50, 16, 20), (96, 34, 36)], 0.03))
