@@ -70,10 +70,11 @@ def edit(path: Path, text: str, after: str | None) -> int:
 
 
 def run(tree: Path, *command: str, **environment: str) -> None:
-    """Run a command in the copied tree, which comes before whatever is installed."""
+    """Run a command in the copied tree. What was built there comes before whatever is installed; the tree itself, which
+    Python would look into first (-P), has no kernels in it."""
     print("$", " ".join(command), flush=True)
     subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, "-P", *command],
         cwd=tree,
         check=True,
         env={**os.environ, "PYTHONPATH": str(tree / "installed"), **environment},

@@ -1,7 +1,7 @@
 """Reading the Happy House data set: faces of 64 x 64 pixels, smiling or not, in two HDF5 files.
 
-The layout is that of the course "Convolutional Neural Networks" (deeplearning.ai): `train_happy.h5` with the keys
-train_set_x, train_set_y and `test_happy.h5` with test_set_x, test_set_y, each optionally with list_classes.
+`train_happy.h5` has the keys train_set_x and train_set_y, `test_happy.h5` has test_set_x and test_set_y; either may
+have list_classes too.
 A file is taken as data from a stranger: what it claims is checked before anything of that size is read.
 """
 
