@@ -7,6 +7,11 @@ does it for softsign, x / (1 + |x|), which minicnn doesn't have - in a copy of t
 tests, so this file is also the proof that the recipe works. It needs the source tree it lies in, a C compiler, pytest
 and PyTorch to compare with (without it, only the derivatives are tested).
 
+In a tree of your own, `pip install -e .` builds after such an edit. An op of two inputs derives from `Binary`
+(minicnn/ops/broadcast.py) in place of `Activation`; one with parameters names values to test in
+tests/kernels/cases_elementwise.py; `method(softsign)` makes it a method of tensors, and a class in
+minicnn/nn/activation.py a layer.
+
 A composition of ops needs none of this. It is a function, and can be differentiated as often as you like:
 
     def mish(x):
@@ -54,7 +59,7 @@ case("softsign", F.softsign, lambda t, T, x: T.softsign(x), apart(3, 5))
 
 # Each text goes behind the first line that begins so (or to the end).
 EDITS = {
-    "kernels/contracts.py": (CONTRACTS, 'elementwise("bce_logits_grad"'),
+    "kernels/contracts.py": (CONTRACTS, 'elementwise("hardswish_grad"'),
     "minicnn/ops/activation.py": (OP, None),
     "tests/ops/table.py": (TEST, None),
 }

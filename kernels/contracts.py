@@ -1,7 +1,7 @@
 """Every kernel, stated once: its name, arguments, shapes, dtypes and what it computes.
 
-The reference (`reference.py`), the CPU loops (`cpu/`) and the GPU kernels (`cuda/`) all implement this list, and
-`minicnn.dispatch` checks every call against it. A contract reads like a signature::
+The reference (`reference.py`) and the CPU loops (`cpu/`) both implement this list, as kernels for any other device would,
+and `minicnn.dispatch` checks every call against it. A contract reads like a signature::
 
     x: f[N,H,W,C], w: f[R,S,D,K], bias: f[K]? -> y: f[N,P,Q,K]
 
@@ -10,6 +10,9 @@ The reference (`reference.py`), the CPU loops (`cpu/`) and the GPU kernels (`cud
 * `[N,C]` are sizes. A name that comes twice must be the same size. `[...]` is any shape, the same each time.
   `[~]` are shapes that broadcast against each other as NumPy's do.
 * `?` the argument may be None, `!` it is changed in place. What stands behind `->` is allocated by the caller.
+
+The letters: N pictures of H x W pixels and C channels; filters of R x S taps, D input channels each, K of them; outputs
+of P x Q pixels. O, R (or D), I: the sizes before, along and after the axis that an op works along. M: rows, or indices.
 
 Arrays are C-contiguous and channels last. A kernel is called as `kernel(*inputs, *outputs, *params)`.
 """
@@ -74,11 +77,15 @@ def kernel(name: str, signature: str, doc: str, *, family: str, params: str = ""
 def elementwise(name: str, inputs: str, formula: str, *, params: str = "", kinds: str = "f", result: str = "") -> None:
     """Add an elementwise kernel given by its formula.
 
-    The formula is Python over the inputs and params with `where(condition, a, b)` and the functions of
-    `formula.FUNCTIONS`; NumPy evaluates it in the reference, the build turns it into C, the GPU into a CUDA kernel.
+    The formula is Python over at most 3 inputs and 4 params: + - * /, comparisons joined by & and |,
+    `where(condition, a, b)` and the functions of `formula.FUNCTIONS`. NumPy evaluates it in the reference, the build turns
+    it into C (see formula.py).
 
-    kinds: the dtypes it takes, `f` floats and `i` int64 and `b` bool. result: the output's kind if not the inputs'.
+    inputs: their names; one called `condition` is bool, the others share a dtype. kinds: the dtypes it takes, `f` floats
+    and `i` int64 and `b` bool. result: the output's kind if not the inputs'.
     """
+    if not 1 <= len(inputs.split()) <= 3 or len(params.split()) > 4:
+        raise ValueError(f"{name}: a formula has 1 to 3 inputs and at most 4 params, got {inputs!r} and {params!r}")
     arguments = tuple(Argument(n, "b" if n == "condition" else "t", "~") for n in inputs.split())
     output = Argument("y", result or "t", "~")
     CONTRACTS[name] = Contract(name, arguments, (output,), tuple(params.split()), f"y = {formula}", None, formula, kinds,

@@ -100,12 +100,13 @@ def c_source(contracts: Iterable[Any]) -> str:
                 names[kind] = f"{contract.name}_{kind}"
                 functions.append(_row(contract, kind))
         rows = ", ".join(names.get(kind, "0") for kind in TYPES)
-        table.append(f'    {{"{contract.name}", {len(contract.inputs)}, {{{rows}}}}},')
+        lead = [a.kind for a in contract.inputs].index("t")
+        table.append(f'    {{"{contract.name}", {len(contract.inputs)}, {lead}, {{{rows}}}}},')
     return "\n".join(
         [
             "/* Made by setup.py from kernels/contracts.py: the elementwise kernels, one row at a time. */",
             f"typedef void (*row_function)({ROW_ARGUMENTS});",
-            "typedef struct { const char *name; int inputs; row_function rows[4]; } formula_entry;",
+            "typedef struct { const char *name; int inputs, lead; row_function rows[4]; } formula_entry;",
             *(
                 f"static inline {ctype} select_{kind}(int c, {ctype} a, {ctype} b) {{ return c ? a : b; }}"
                 for kind, (ctype, _, _) in TYPES.items()
@@ -115,7 +116,7 @@ def c_source(contracts: Iterable[Any]) -> str:
             "",
             "static const formula_entry FORMULAS[] = {",
             *table,
-            "    {0, 0, {0, 0, 0, 0}},",
+            "    {0, 0, 0, {0, 0, 0, 0}},",
             "};",
             "",
         ]

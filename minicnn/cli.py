@@ -73,7 +73,7 @@ def _positive_number(context: click.Context, option: click.Parameter, value: flo
 @commands.command(short_help="Train a model and keep the run.")
 @click.argument("model")
 @click.option("--data", metavar="DIR", help="Folder with train_happy.h5 and test_happy.h5.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the faces.  [default: 20; 8 without --data]")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the faces.  [default: 20; 6 without --data]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Faces in a step.")
 @click.option("--lr", type=float, default=1e-3, show_default=True, callback=_positive_number,
               help="Adam's learning rate.")
@@ -103,10 +103,10 @@ def train(model: str, data: str | None, epochs: int | None, batch_size: int, lr:
     from .train.progress import ProgressReport
     from .train.smile import Recipe, default_epochs, load_faces, train_smile
 
-    faces = load_faces(data)
     console = _console(stderr=True)
-    if faces.synthetic:
-        _say(console, "Without --data, these are SYNTHETIC faces: drawn by minicnn, not photographs.")
+    if data is None:
+        _say(console, "Without --data, these are SYNTHETIC faces: drawn by minicnn, not photographs. Drawing them ...")
+    faces = load_faces(data)
     _say(console, f"Training on {len(faces.train):,} faces ({faces.source}), testing on {len(faces.test):,}.")
     recipe = Recipe(epochs or default_epochs(faces), batch_size, lr, seed)
     metrics = train_smile(faces, out, recipe, [ProgressReport(console)])

@@ -39,6 +39,7 @@ class Run(NamedTuple):
     outputs: tuple[tuple[int, ...], ...]
 
 
+_BACKENDS = {"cpu": cpu}  # a device, and the kernels that run there
 _plans: dict[Any, Plan] = {}
 _PLANS_KEPT = 8192
 _traces: list["Trace"] = []
@@ -75,10 +76,11 @@ def _remember(key: Any, plan: Plan) -> Plan:
 
 def _make_plan(contract: Contract, where: str, arrays: tuple[Any, ...], params: dict[str, Any]) -> Plan:
     outputs, sizes = check(contract, arrays, params)
+    backend = _BACKENDS[where]
     if contract.algorithms:
-        algorithm, run = cpu.algorithm(contract.name, sizes, params, _conv_algorithm)
+        algorithm, run = backend.algorithm(contract.name, sizes, params, _conv_algorithm)
         return Plan(run, outputs, algorithm)
-    return Plan(cpu.kernel(contract.name), outputs, "")
+    return Plan(backend.kernel(contract.name), outputs, "")
 
 
 # ------------------------------------------------------------------------------------------ the contract's check
@@ -211,7 +213,8 @@ def trace_kernels() -> Iterator[Trace]:
 def set_conv_algorithm(name: str) -> None:
     """Force the algorithm of the convolutions: "auto" chooses by shape, "direct", "winograd", or "reference" (slow).
 
-    Where an algorithm can't do a shape the direct one does it; `trace_kernels` shows which ran.
+    Where an algorithm can't do a shape the direct one does it (winograd: can't do any yet); `trace_kernels` shows which
+    ran.
     """
     global _conv_algorithm
     known = ("auto", "direct", "winograd", "reference")

@@ -5,9 +5,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .nn import Module
+from .nn import Module, evaluating
 from .tensor import Tensor, zeros
-from .train.loop import evaluating
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -57,7 +57,7 @@ class Function:
     saves: ClassVar[tuple[str, ...]] = ()
     _slots: ClassVar[tuple[int, ...]] = ()  # the places of `saves` among the inputs, -1 for the output
 
-    needs: Sequence[bool]  # for each input: is its gradient wanted?
+    needs: Sequence[bool]  # for each input: is its gradient wanted? (In backward: does it lead to anything asked for?)
 
     def __init_subclass__(cls) -> None:
         if "forward" in cls.__dict__ or "saves" in cls.__dict__:

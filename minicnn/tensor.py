@@ -1,7 +1,9 @@
 """Tensor: an array, where it lives, its gradient, and the tape entry that made it.
 
 The file knows nothing of ops. The files that define them attach themselves here as methods and operators (see
-`method`), so that `x.exp()` and `x + y` work and no import goes in circles.
+`method`), so that `x.exp()` and `x + y` work and no import goes in circles: `backward` and hooks come from tape.py,
+arithmetic and mathematics from ops/elementwise.py, comparisons from ops/compare.py, `sum` and its like from
+ops/reduce.py, shapes and indexing from ops/shape.py, `@` from ops/matmul.py, `to` from ops/broadcast.py.
 """
 
 from collections.abc import Callable, Sequence

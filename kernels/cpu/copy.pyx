@@ -309,8 +309,8 @@ cdef void take_grads(const real* g, const int64_t* index, real* dx, Py_ssize_t o
         take_back(g, index, dx, length, inner, n, task)
 
 
-def take_grad(g, index, dx, size):
-    cdef Py_ssize_t outer = dx.shape[0], length = dx.shape[1], inner = dx.shape[2], n = index.shape[0]
+def take_grad(g, index, dx, Py_ssize_t length):
+    cdef Py_ssize_t outer = dx.shape[0], inner = dx.shape[2], n = index.shape[0]
     cdef void* pg = data(g)
     cdef void* pd = data(dx)
     cdef const int64_t* place = <const int64_t*>data(index)
@@ -369,8 +369,8 @@ cdef void put_all(const item* g, const int64_t* index, item* dx, Py_ssize_t oute
         put_row(g + o * inner, index + o * inner, dx + o * length * inner, length, inner)
 
 
-def pick_grad(g, index, dx, size):
-    cdef Py_ssize_t outer = dx.shape[0], length = dx.shape[1], inner = dx.shape[2]
+def pick_grad(g, index, dx, Py_ssize_t length):
+    cdef Py_ssize_t outer = dx.shape[0], inner = dx.shape[2]
     cdef void* pg = data(g)
     cdef void* pd = data(dx)
     cdef const int64_t* place = <const int64_t*>data(index)

@@ -17,6 +17,7 @@ cdef extern from *:
     ctypedef struct formula_entry:
         const char* name
         int inputs
+        int lead                         # the input that tells the dtype: the first that is no condition
         row_function rows[4]
     const formula_entry* FORMULAS
 
@@ -143,8 +144,7 @@ cdef class Elementwise:
             walk.size[k] = args[k].itemsize
         walk.out = <char*>data(out)
         walk.size_out = out.itemsize
-        # The last input tells the dtype: the first of `where` is a condition, the output may be bool.
-        lead = args[0] if self.name == "mask" else args[walk.inputs - 1]
+        lead = args[self.entry.lead]
         walk.row = self.entry.rows[column(lead.dtype)]
         if walk.row == NULL:
             raise TypeError(f"{self.name} does not take {lead.dtype}")

@@ -11,6 +11,7 @@ from .conv import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
+from .mode import evaluating as evaluating
 from .module import Module as Module
 from .module import Parameter as Parameter
 from .norm import *  # noqa: F403

@@ -11,7 +11,7 @@ from .elementwise import exp
 class Activation(Function):
     """y = f(x), by the kernel `kernel`; the gradient g f'(x) by the kernel `kernel`_grad (`ActivationGrad`).
 
-    A subclass gives the kernel's name and `curvature`, f'' in ops. It is written in the x or y that the class saves.
+    A subclass gives the kernel's name, and for the second derivative `curvature`.
     """
 
     saves = ("x",)
@@ -29,7 +29,10 @@ class Activation(Function):
         return ActivationGrad.apply(grad, at, of=self)
 
     def curvature(self, at: Tensor) -> Tensor | None:
-        """f''(x), which times f' or by y is worked out by the subclass; None where it is 0."""
+        """The derivative of f' by what `saves` keeps, in ops: f''(x) where that is x, d f'/dy where it is the output.
+
+        None, as here, says that it is 0: f is made of straight pieces.
+        """
         return None
 
 

@@ -7,14 +7,12 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..nn import Module
-from ..tape import no_grad
+from ..nn import Module, evaluating
 from ..tensor import Tensor
 
 Row = dict[str, Any]
@@ -151,19 +149,6 @@ def _run(model: Module, batches: Batches, loss: Loss | None, keep: bool) -> "_Se
             outputs = model(inputs)
             seen.add(outputs, targets, None if loss is None else loss(outputs, targets))
     return seen
-
-
-@contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """`with evaluating(model):` eval mode and nothing recorded; then each module is in the mode it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 class _Seen:

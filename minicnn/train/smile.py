@@ -57,7 +57,7 @@ def load_faces(folder: str | Path | None) -> Faces:
 
 def default_epochs(faces: Faces) -> int:
     """20 passes over the few hundred photographs of the original set, fewer over the thousands of drawn faces."""
-    return 8 if faces.synthetic else 20
+    return 6 if faces.synthetic else 20
 
 
 def train_smile(faces: Faces, out: str | Path, recipe: Recipe, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:

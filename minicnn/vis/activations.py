@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..nn import Module
-from ..tape import no_grad
+from ..nn import Module, evaluating
 from ..tensor import Tensor
 
 
@@ -27,14 +26,8 @@ def activations(model: Module, x: Tensor, layers: Iterable[str] | None = None) -
 
         return hook
 
-    training = [module for module in model.modules() if module.training]
-    with ExitStack() as stack, no_grad():
+    with ExitStack() as stack, evaluating(model):
         for name in names:
             stack.enter_context(model.get_submodule(name).register_forward_hook(keep(name)))
-        try:
-            model.eval()
-            model(x)
-        finally:
-            for module in training:
-                module.training = True
+        model(x)
     return found
