@@ -154,6 +154,9 @@ elementwise("hardsigmoid_grad", "g x", "where((x > -3) & (x < 3), g / 6, 0)")
 elementwise("hardswish", "x", "where(x <= -3, 0, where(x >= 3, x, x * (x + 3) / 6))")
 elementwise("hardswish_grad", "g x", "where(x <= -3, 0, where(x >= 3, g, g * (x / 3 + 0.5)))")
 
+# -log of a Bernoulli likelihood with probability x and label t, logarithms not below -100, as in F.binary_cross_entropy.
+elementwise("bce", "x t", "-(t * where(log(x) < -100, -100, log(x)) + (1 - t) * where(log(1 - x) < -100, -100, log(1 - x)))")
+elementwise("bce_grad", "g x t", "g * (x - t) / where(x * (1 - x) < 1e-12, 1e-12, x * (1 - x))")
 # -log of a Bernoulli likelihood with logit x and label t, as in F.binary_cross_entropy_with_logits.
 elementwise("bce_logits", "x t", "where(x > 0, x, 0) - x * t + log1p(exp(-abs(x)))")
 elementwise("bce_logits_grad", "g x t", "g * (1 / (1 + exp(-x)) - t)")

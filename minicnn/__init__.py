@@ -12,6 +12,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from . import data, io, memory, models, nn, optim, random, teach, train, vis  # noqa: E402
+from . import hooks as hooks  # noqa: E402 - Tensor.register_hook and retain_grad
 from .anomaly import detect_anomaly  # noqa: E402
 from .checkpoint import checkpoint  # noqa: E402
 from .device import cuda_is_available, get_num_threads, set_num_threads  # noqa: E402

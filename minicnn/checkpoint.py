@@ -1,17 +1,19 @@
 """checkpoint: trade time for memory, by computing a stretch of the tape a second time during backward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import random
 from .tape import recording, state
+from .tensor import Tensor
 
 
 class Region:
     """A stretch of the tape that keeps nothing: what its entries save is dropped, and computed again when asked for."""
 
-    def __init__(self, again: Callable[[], Any]):
+    def __init__(self, again: Callable[[], Any], inputs: Sequence[Any]):
         self.again = again
+        self.versions = [(t, t._version[0]) for t in inputs if isinstance(t, Tensor)]
         self.count = 0
         self.values: dict[int, Any] = {}
         self.collecting = False
@@ -31,6 +33,11 @@ class Region:
         return self.values.pop(place)
 
     def run_again(self) -> None:
+        for tensor, version in self.versions:
+            if tensor._version[0] != version:
+                raise RuntimeError(
+                    f"checkpoint: an input of shape {tensor.shape} was changed in place since"
+                )
         outer, state.region = state.region, self
         self.count, self.collecting, self.values = 0, True, {}
         before = random.get_state()
@@ -46,7 +53,8 @@ def checkpoint(function: Callable[..., Any], *inputs: Any) -> Any:
     """function(*inputs), keeping nothing of what happens inside: it runs again during backward (Chen et al. 2016,
     "Training deep nets with sublinear memory cost"). Costs a second forward pass, saves the memory of the first.
 
-    The function must do the same when run again; random numbers come out the same.
+    The function must do the same when run again. Random numbers come out the same; the running statistics of a batch
+    norm move twice.
     """
     place = random.get_state()
 
@@ -54,7 +62,7 @@ def checkpoint(function: Callable[..., Any], *inputs: Any) -> Any:
         random.set_state(place)
         function(*inputs)
 
-    outer, state.region = state.region, Region(again)
+    outer, state.region = state.region, Region(again, inputs)
     try:
         return function(*inputs)
     finally:

@@ -27,7 +27,7 @@ def empty(shape: Shape, dtype: np.dtype) -> np.ndarray:
     count = dtype.itemsize
     for size in shape:
         count *= size
-    if count > sys.maxsize:
+    if count > sys.maxsize // 2:
         raise ValueError(f"an array of shape {shape} and dtype {dtype} is larger than the address space")
     return np.ndarray(shape, dtype, buffer=_pool.take(count))
 

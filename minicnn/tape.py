@@ -13,8 +13,8 @@ import heapq
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
 from itertools import count
 from typing import Any, ClassVar, NamedTuple
 
@@ -46,23 +46,27 @@ class Kept(NamedTuple):
     version: int
 
 
+#: How `saves` names outputs, and the slot that stands for each (inputs count from 0).
+_OUTPUTS = {"output": -1, "output1": -2, "output2": -3}
+
+
 class Function:
     """One op, and when recorded one entry of the tape.
 
     A subclass writes `forward(self, *arrays)` on raw arrays (None for an absent optional input), returning an array or
     a tuple of them, and `backward(self, *grads)` on Tensors (None for an output that nobody used), returning one Tensor
-    or None per input. `saves` names what backward needs: forward's arguments, or "output" (the first output).
+    or None per input. `saves` names what backward needs: forward's arguments, or "output", "output1", "output2".
     """
 
     saves: ClassVar[tuple[str, ...]] = ()
-    _slots: ClassVar[tuple[int, ...]] = ()  # the places of `saves` among the inputs, -1 for the output
+    _slots: ClassVar[tuple[int, ...]] = ()  # the places of `saves` among the inputs; below 0, see _OUTPUTS
 
     needs: Sequence[bool]  # for each input: is its gradient wanted? (In backward: does it lead to anything asked for?)
 
     def __init_subclass__(cls) -> None:
         if "forward" in cls.__dict__ or "saves" in cls.__dict__:
             names = [n for n in inspect.signature(cls.forward).parameters if n != "self"]
-            cls._slots = tuple(-1 if s == "output" else names.index(s) for s in cls.saves)
+            cls._slots = tuple(_OUTPUTS[s] if s in _OUTPUTS else names.index(s) for s in cls.saves)
 
     def forward(self, *arrays: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
@@ -82,7 +86,7 @@ class Function:
         if not record:
             outputs = [Tensor(a) for a in arrays]
         else:
-            outputs = [Tensor(a, a.dtype in FLOATS, op, i) for i, a in enumerate(arrays)]
+            outputs = [Tensor(a, True, op, i) if a.dtype in FLOATS else Tensor(a) for i, a in enumerate(arrays)]
             op._record(inputs, outputs)
         return tuple(outputs) if isinstance(result, tuple) else outputs[0]
 
@@ -93,8 +97,9 @@ class Function:
         self.edges = [_edge(t) for t in inputs]
         self.outputs = [(t.shape, t.dtype, t.device) for t in outputs]
         self.hooks: dict[int, list[Callable[..., Any]]] = {}
+        self.retained: dict[int, weakref.ref[Tensor]] = {}  # outputs that shall keep their gradient
         self.where = user_line() if Anomaly.on else ""
-        kept = [_keep(outputs[0], True) if s < 0 else _keep(inputs[s]) for s in self._slots]
+        kept = [_keep(outputs[-1 - s], True) if s < 0 else _keep(inputs[s]) for s in self._slots]
         self._kept: Any = state.region.keep(kept) if state.region else kept
 
     @property
@@ -109,7 +114,11 @@ class Function:
                 f"{type(self).__name__}.backward: an array it saved, of shape {kept.array.shape}, was changed in "
                 "place after the forward pass"
             )
-        return Tensor(kept.array, True, self, kept.output, kept.counter) if kept.tensor is None else kept.tensor
+        if kept.tensor is not None:
+            return kept.tensor
+        if kept.array.dtype not in FLOATS:
+            return Tensor(kept.array)
+        return Tensor(kept.array, True, self, kept.output, kept.counter)
 
     def free(self) -> None:
         self._kept = None
@@ -121,6 +130,10 @@ class Edge(NamedTuple):
     entry: Function | None
     place: int
     leaf: Tensor | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.leaf.shape if self.entry is None else self.entry.outputs[self.place][0]  # type: ignore[union-attr]
 
     @property
     def key(self) -> tuple[int, int]:
@@ -142,21 +155,27 @@ def _keep(tensor: Tensor | None, output: bool = False) -> Kept | None:
 # ---------------------------------------------------------------------------------------------------- on and off
 
 
-@contextmanager
-def recording(on: bool) -> Iterator[None]:
-    before, state.recording = state.recording, on
-    try:
-        yield
-    finally:
-        state.recording = before
+class recording(ContextDecorator):  # noqa: N801 - used like a function
+    """`with recording(on):` records inside, or not. Can be used again, and as a decorator."""
+
+    def __init__(self, on: bool):
+        self.on = on
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(state.recording)
+        state.recording = self.on
+
+    def __exit__(self, *error: Any) -> None:
+        state.recording = self.before.pop()
 
 
-def no_grad() -> Any:
+def no_grad() -> recording:
     """`with no_grad():` nothing is recorded inside. Also a decorator."""
     return recording(False)
 
 
-def enable_grad() -> Any:
+def enable_grad() -> recording:
     """`with enable_grad():` record again, inside a no_grad."""
     return recording(True)
 
@@ -220,15 +239,23 @@ class _Walk:
         for index, hooks in entry.hooks.items():
             if grads[index] is not None:
                 grads[index] = _run_hooks(hooks, grads[index])
-        if self.wanted is not None:
-            for index, grad in enumerate(grads):
-                if grad is not None and (id(entry), index) in self.wanted:
-                    self.found[id(entry), index] = grad
+        for index, grad in enumerate(grads):
+            if grad is None:
+                continue
+            if self.wanted is not None and (id(entry), index) in self.wanted:
+                self.found[id(entry), index] = grad
+            if index in entry.retained:
+                self.retain(entry.retained[index](), grad)
         entry.needs = [self.goes_on(edge) for edge in entry.edges]
         if any(entry.needs):
             self.pass_on(entry, entry.backward(*grads))
-        if not self.retain_graph:
-            entry.free()
+            if not self.retain_graph:
+                entry.free()
+
+    def retain(self, tensor: Tensor | None, grad: Tensor) -> None:
+        if tensor is not None:
+            own = grad if self.create_graph else _copy(grad)
+            tensor.grad = own if tensor.grad is None else tensor.grad + own
 
     def goes_on(self, edge: Edge | None) -> bool:
         if edge is None or self.wanted is None or self.leads is None:
@@ -246,6 +273,11 @@ class _Walk:
         for edge, need, grad in zip(entry.edges, entry.needs, results, strict=True):
             if need and grad is not None:
                 assert edge is not None
+                if grad.shape != edge.shape:
+                    raise RuntimeError(
+                        f"{type(entry).__name__}.backward gave a gradient of shape {grad.shape} for an input of shape "
+                        f"{edge.shape}"
+                    )
                 self.deliver(edge, grad)
 
 
@@ -270,7 +302,12 @@ def _leading(edges: Sequence[Edge | None], wanted: set[tuple[int, int]]) -> set[
 def _run_hooks(hooks: Sequence[Callable[..., Any]], grad: Any) -> Any:
     for hook in tuple(hooks):
         changed = hook(grad)
-        grad = grad if changed is None else changed
+        if changed is None:
+            continue
+        if not isinstance(changed, Tensor) or (changed.shape, changed.dtype) != (grad.shape, grad.dtype):
+            came = f"{changed.dtype} {changed.shape}" if isinstance(changed, Tensor) else type(changed).__name__
+            raise TypeError(f"a hook returned {came}, expected None or a {grad.dtype} tensor of shape {grad.shape}")
+        grad = changed
     return grad
 
 
@@ -325,8 +362,10 @@ def backward(
 
 def _memory(tensor: Tensor) -> int:
     """Identifies the memory that a tensor lies in, reshapes included."""
-    base = getattr(tensor.array, "base", None)
-    return id(tensor.array if base is None else base)
+    owner = tensor.array
+    while getattr(owner, "base", None) is not None:
+        owner = owner.base
+    return id(owner)
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -364,56 +403,6 @@ def grad(
         if value is None and not allow_unused:
             raise RuntimeError(f"grad: the outputs don't depend on inputs[{i}]; allow_unused=True gives None for it")
     return found if create_graph else tuple(None if value is None else value.detach() for value in found)
-
-
-# ---------------------------------------------------------------------------------------------------------- hooks
-
-
-class HookHandle:
-    """Takes a hook away again: `handle.remove()`, or leaving its `with` block."""
-
-    def __init__(self, hooks: list[Callable[..., Any]], hook: Callable[..., Any]):
-        self._hooks, self._hook = hooks, hook
-
-    def remove(self) -> None:
-        for place, hook in enumerate(self._hooks):
-            if hook is self._hook:
-                del self._hooks[place]
-                return
-
-    def __enter__(self) -> "HookHandle":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.remove()
-
-
-@method
-def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
-    """Call `hook(grad)` with the tensor's whole gradient whenever it is computed; what it returns takes its place."""
-    if not tensor.requires_grad:
-        raise RuntimeError("register_hook: the tensor does not require a gradient")
-    if tensor.entry is not None:
-        hooks = tensor.entry.hooks.setdefault(tensor.index, [])
-    else:
-        tensor._hooks = hooks = [] if tensor._hooks is None else tensor._hooks
-    hooks.append(hook)
-    return HookHandle(hooks, hook)
-
-
-@method
-def retain_grad(tensor: Tensor) -> None:
-    """Keep `.grad` for a tensor that is not a leaf."""
-    if tensor.entry is None:
-        return
-    here = weakref.ref(tensor)
-
-    def keep(grad: Tensor) -> None:
-        kept = here()
-        if kept is not None:
-            kept.grad = grad if kept.grad is None else kept.grad + grad
-
-    register_hook(tensor, keep)
 
 
 # -------------------------------------------------------------------------------------------------- making functions

@@ -224,6 +224,26 @@ class Tensor:
         self.touch()
         return self
 
+    def _in_place(self, value: "Tensor") -> "Tensor":
+        """x += y and its like: in place, unless the result is recorded: then it is a new tensor, as x = x + y."""
+        if value.requires_grad:
+            return value
+        if value.dtype != self.dtype:
+            raise TypeError(f"the result is {value.dtype} and does not fit into a {self.dtype} tensor in place")
+        return self.copy_(value)
+
+    def __iadd__(self, other: Any) -> "Tensor":
+        return self._in_place(self + other)
+
+    def __isub__(self, other: Any) -> "Tensor":
+        return self._in_place(self - other)
+
+    def __imul__(self, other: Any) -> "Tensor":
+        return self._in_place(self * other)
+
+    def __itruediv__(self, other: Any) -> "Tensor":
+        return self._in_place(self / other)
+
     def zero_(self) -> "Tensor":
         return self.fill_(0)
 
@@ -320,4 +340,4 @@ def ones(*shape: Any, dtype: Any = np.float32, device: str = "cpu", requires_gra
 
 
 def _shape(shape: tuple[Any, ...]) -> Any:
-    return shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+    return shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape

@@ -86,7 +86,15 @@ LAYERS = {  # a part of the house, and the parts it may know
         "minicnn.random",
         "minicnn.device",
     },
-    "minicnn.nn": {"minicnn.nn", "minicnn.ops", "minicnn.tape", "minicnn.tensor", "minicnn.random", "minicnn.device"},
+    "minicnn.nn": {
+        "minicnn.nn",
+        "minicnn.ops",
+        "minicnn.hooks",
+        "minicnn.tape",
+        "minicnn.tensor",
+        "minicnn.random",
+        "minicnn.device",
+    },
 }
 
 

@@ -312,3 +312,139 @@ def test_gradcheck_finds_a_wrong_gradient():
     assert not mc.gradcheck(Wrong.apply, [leaf(1.0, 2.0)], raise_exception=False)
     with pytest.raises(TypeError, match="float64"):
         mc.gradcheck(Wrong.apply, [mc.tensor([1.0], requires_grad=True)])
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_second_derivatives_do_not_depend_on_being_recorded(affine):
+    """A gradient that depends on the input (here through y^3) must not be counted on that way twice."""
+    rng = np.random.default_rng(0)
+    x, w, b = (mc.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((6, 3), (3,), (3,)))
+    given = (w, b) if affine else (None, None)
+
+    def second(create_graph):
+        y = mc.nn.functional.batch_norm(x, None, None, *given, training=True)
+        (g,) = mc.grad((y**3).sum(), [x], create_graph=True)
+        return mc.grad((g * g).sum(), [x], create_graph=create_graph)[0].numpy()
+
+    def numeric(place, eps=1e-5):
+        def value(shift):
+            moved = x.numpy().copy()
+            moved[place] += shift
+            z = mc.tensor(moved, requires_grad=True)
+            y = mc.nn.functional.batch_norm(z, None, None, *given, training=True)
+            (g,) = mc.grad((y**3).sum(), [z])
+            return float((g.numpy() ** 2).sum())
+
+        return (value(eps) - value(-eps)) / (2 * eps)
+
+    np.testing.assert_allclose(second(True), second(False), rtol=1e-9)
+    np.testing.assert_allclose(second(False)[2, 1], numeric((2, 1)), rtol=1e-5)
+
+
+def test_in_place_operators_change_a_parameter_under_no_grad():
+    p = mc.nn.Parameter(mc.ones(2))
+    same = p
+    (p * 3).sum().backward()
+    with mc.no_grad():
+        p -= 0.1 * p.grad
+        p *= 2
+    assert p is same
+    np.testing.assert_allclose(p.numpy(), [1.4, 1.4], rtol=1e-6)
+    y = p * 1
+    z = y
+    y += p  # recorded: a new tensor, and the old one is as it was
+    assert y is not z and y.requires_grad
+    with pytest.raises(TypeError, match="int64"):
+        i = mc.tensor([1, 2])
+        i += 0.5
+
+
+def test_a_reshape_and_its_source_do_not_share_a_gradient():
+    x, b = mc.ones(2, 3, requires_grad=True), mc.ones(6, requires_grad=True)
+    (x.reshape(6) + b).sum().backward()
+    x.grad.fill_(7)
+    assert b.grad.numpy().max() == 1
+    start = mc.ones(6)
+    y = mc.ones(2, 3, requires_grad=True)
+    y.reshape(6).backward(start)
+    y.grad.zero_()
+    assert start.numpy().min() == 1
+
+
+def test_backward_after_grad_by_a_tensor_in_the_middle():
+    x = leaf(3.0)
+    h = x * x
+    (g,) = mc.grad((h * h).sum(), [h])
+    h.backward(g)
+    assert x.grad.item() == pytest.approx(4 * 27)
+
+
+def test_retained_gradients_are_their_own():
+    x = mc.ones(2, 3, requires_grad=True)
+    y = x.reshape(6)
+    y.retain_grad()
+    y.retain_grad()
+    y.register_hook(lambda g: g * 2)
+    y.sum().backward()
+    x.grad.zero_()
+    assert y.grad.tolist() == [2.0] * 6
+    with pytest.raises(RuntimeError, match="retain_grad"):
+        mc.ones(1).retain_grad()
+
+
+def test_wrong_gradients_are_named():
+    class Short(Function):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, grad):
+            return grad.sum()
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=r"Short.backward gave a gradient of shape \(\) for .* of shape \(2,\)"):
+        Short.apply(x).sum().backward()
+    x.register_hook(lambda g: 3)
+    with pytest.raises(TypeError, match="hook returned int"):
+        (x * 2).sum().backward()
+
+
+def test_nothing_stays_behind_a_freed_tape():
+    x = mc.tensor(np.random.default_rng(0).standard_normal((4, 16, 16, 8)), requires_grad=True)
+    before = mc.memory.stats()["in_use"]
+    loss = mc.nn.functional.max_pool2d(mc.nn.functional.batch_norm(x, None, None, training=True), 2).max(dim=3).sum()
+    assert mc.memory.stats()["in_use"] > before + 64  # what the entries saved
+    loss.backward()
+    assert mc.memory.stats()["in_use"] == before + x.grad.array.nbytes + 64  # the gradient and the loss
+
+
+def test_checkpoint_sees_a_changed_input():
+    x = leaf(1.0, 2.0)
+    y = mc.checkpoint(lambda v: (v * v).sum(), x)
+    with mc.no_grad():
+        x.fill_(100.0)
+    with pytest.raises(RuntimeError, match="checkpoint: an input"):
+        y.backward()
+
+
+def test_no_grad_can_be_used_again():
+    quiet = mc.no_grad()
+    for _ in range(2):
+        with quiet, quiet:
+            assert not (leaf(1.0) * 2).requires_grad
+    assert (leaf(1.0) * 2).requires_grad
+
+
+def test_an_integer_result_is_not_on_the_tape():
+    y = (leaf(1.0, 2.0) * 2).to("int64")
+    y[0] = 5
+    assert y.is_leaf and y.tolist() == [5, 4]
+
+
+def test_a_hook_handle_removes_its_own_hook_once():
+    x, seen = leaf(1.0), []
+    first = x.register_hook(seen.append)
+    x.register_hook(seen.append)
+    first.remove()
+    first.remove()
+    (x * 2).sum().backward()
+    assert len(seen) == 1

@@ -179,3 +179,39 @@ def test_dropout_keeps_the_expected_share():
     np.testing.assert_array_equal(x.grad.numpy(), values)  # linear: the gradient passes where the value did
     z = mc.nn.functional.dropout2d(mc.ones(8, 5, 5, 16), 0.5).numpy()
     assert all(len(np.unique(z[n, :, :, c])) == 1 for n in range(8) for c in range(16)) and 0 < (z == 0).mean() < 1
+
+
+def test_empty_batches_of_reductions():
+    functional = mc.nn.functional
+    assert mc.zeros(0, 3).max(dim=1).shape == (0,)
+    assert mc.zeros(0, 3).logsumexp(dim=1).shape == (0,)
+    assert functional.global_max_pool2d(mc.zeros(0, 3, 3, 2)).shape == (0, 1, 1, 2)
+
+
+def test_indexing_always_copies():
+    for x in (mc.ones(2, 3), mc.ones(1, 3)):
+        x[0].zero_()
+        assert x.numpy().min() == 1
+
+
+def test_binary_cross_entropy_at_the_ends():
+    p = mc.tensor([0.0, 1.0, 1.0], requires_grad=True)
+    loss = mc.nn.functional.binary_cross_entropy(p, mc.tensor([0.0, 1.0, 0.0]))
+    assert loss.item() == pytest.approx(100 / 3)
+    loss.backward()
+    assert np.isfinite(p.grad.numpy()).all() and p.grad.tolist()[:2] == [0.0, 0.0]
+
+
+def test_huge_requests_fail_at_once():
+    with pytest.raises((ValueError, MemoryError)):
+        mc.memory.empty((2**60,), np.dtype(np.float32))
+
+
+def test_odd_arguments():
+    assert mc.zeros(np.int64(3)).shape == (3,)
+    with pytest.raises(TypeError, match="float16"):
+        mc.ones(2).to("float16")
+    with pytest.raises(ValueError):
+        mc.ones(2).to(None)
+    with pytest.raises(ValueError, match="split"):
+        mc.ones(3).split([-1, 4])

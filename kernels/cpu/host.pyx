@@ -1,5 +1,6 @@
 """The processor, and the memory blocks that arrays live in. Compiled once, for the plainest processor."""
 
+cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdlib cimport free
 
@@ -77,12 +78,13 @@ cdef class Pool:
         cdef Block block
         cdef Py_ssize_t room = rounded(count) if self.limit else max(count, 1)
         cdef list shelf = self.shelves.get(room)
-        if shelf:
-            block = Block.__new__(Block)
-            block.memory = <char*><size_t>shelf.pop()
+        cdef size_t address = shelf.pop() if shelf else 0  # before anything that could run other code
+        if address:
             self.kept -= room
+        block = Block.__new__(Block)
+        if address:
+            block.memory = <char*>address
         else:
-            block = Block.__new__(Block)
             block.memory = <char*>take_memory(room)
             if block.memory == NULL:
                 self.clear()
@@ -125,6 +127,7 @@ cdef class Pool:
         self.kept += room
 
 
+@cython.no_gc_clear  # it needs its pool to the end
 cdef class Block:
     """Bytes for one array; a NumPy array on it keeps it alive."""
 
@@ -144,6 +147,6 @@ cdef class Block:
 cdef Py_ssize_t rounded(Py_ssize_t count):
     """Sizes come in steps of an eighth of the power of two below, so that near sizes share their memory."""
     cdef Py_ssize_t step = 64
-    while step * 16 <= count:
+    while step <= count // 16:
         step *= 2
     return max((count + step - 1) // step * step, 64)

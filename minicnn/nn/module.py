@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
+from ..hooks import HookHandle
 from ..ops.arguments import dtype_of
-from ..tape import HookHandle, no_grad
+from ..tape import no_grad
 from ..tensor import FLOATS, Tensor, tensor
 from . import state as states
 from .layout import Flow

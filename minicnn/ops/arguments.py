@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import DTYPES, FLOATS, Tensor
+from ..tensor import FLOATS, Tensor
 
 Pair = tuple[int, int]
 
@@ -90,9 +90,11 @@ def shape_of(op: str, sizes: Sequence[Any]) -> tuple[int, ...]:
 
 
 def dtype_of(value: Any) -> np.dtype | None:
-    """The dtype that a value names, None if it names none."""
+    """The dtype that a value names, None if it names none (a device, say)."""
+    if value is None:
+        return None
     try:
         dtype = np.dtype(value)
     except TypeError:
         return None
-    return dtype if dtype in DTYPES else None
+    return dtype

@@ -126,6 +126,8 @@ class Cast(Function):
 def to(tensor: Tensor, target: Any) -> Tensor:
     """The tensor with another dtype ("float64", np.float32, ...) or on another device ("cpu", "cuda", ...)."""
     dtype = dtype_of(target)
+    if dtype is not None and dtype not in DTYPES:
+        raise TypeError(f"to: dtype {dtype} is not one of {', '.join(map(str, DTYPES))}")
     if dtype is None:
         return to_device(tensor, target)
     return tensor if tensor.dtype == dtype else Cast.apply(tensor, dtype=dtype)

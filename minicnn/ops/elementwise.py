@@ -4,7 +4,7 @@ import numpy as np
 
 from ..dispatch import dispatch
 from ..tape import op
-from ..tensor import FLOATS, Tensor, method
+from ..tensor import FLOATS, Tensor, method, zeros
 from .arguments import need_tensor
 from .broadcast import FLOAT32, Binary, Unary, operands
 from .compare import mask, where
@@ -72,7 +72,7 @@ class PowNumber(Unary):
     def backward(self, grad):
         (x,) = self.saved
         if self.exponent == 0:
-            return grad * 0.0
+            return zeros(grad.shape, dtype=grad.dtype, device=grad.device)
         return grad * x * 2.0 if self.exponent == 2 else grad * (x ** (self.exponent - 1) * self.exponent)
 
 
@@ -118,7 +118,7 @@ class Flat(Unary):
     saves = ()
 
     def backward(self, grad):
-        return grad * 0.0
+        return zeros(grad.shape, dtype=grad.dtype, device=grad.device)
 
 
 class Sign(Flat):

@@ -13,6 +13,36 @@ from .elementwise import log, maximum
 from .reduce import Pick, log_softmax
 
 
+class Bce(Function):
+    """-t log(x) - (1 - t) log(1 - x) for probabilities x; logarithms are not taken below -100."""
+
+    saves = ("x", "t")
+
+    def forward(self, x, t):
+        return dispatch("bce", x, t)
+
+    def backward(self, grad):
+        x, t = self.saved
+        dx = BceGrad.apply(grad, x, t) if self.needs[0] else None
+        dt = grad * (maximum(log(1 - x), -100.0) - maximum(log(x), -100.0)) if self.needs[1] else None
+        return dx, dt
+
+
+class BceGrad(Function):
+    """g (x - t) / (x (1 - x)), the divisor at least 1e-12."""
+
+    saves = ("g", "x", "t")
+
+    def forward(self, g, x, t):
+        return dispatch("bce_grad", g, x, t)
+
+    def backward(self, grad):
+        g, x, t = self.saved
+        dg = BceGrad.apply(grad, x, t) if self.needs[0] else None
+        spread = maximum(x * (1 - x), 1e-12)
+        return dg, grad * g * (x * x - x * t * 2 + t) / (spread * spread), -grad * g / spread
+
+
 class BceLogits(Function):
     """-t log(s(x)) - (1 - t) log(1 - s(x)) with s the sigmoid, in a form that doesn't overflow."""
 
@@ -95,7 +125,7 @@ def binary_cross_entropy(
     _same_shape("binary_cross_entropy", input, target)
     if input.numel() and not (float(input.detach().min().item()) >= 0 and float(input.detach().max().item()) <= 1):
         raise ValueError("binary_cross_entropy: input must be probabilities from 0 to 1")
-    values = -(target * maximum(log(input), -100.0) + (1 - target) * maximum(log(1 - input), -100.0))
+    values = Bce.apply(input, target)
     return _reduced("binary_cross_entropy", values if weight is None else values * weight, reduction)
 
 
@@ -236,11 +266,13 @@ def multi_margin_loss(
     rows, classes = _class_rows(name, input, target, weight)
     count = rows.shape[1]
     _check_classes(name, classes.numpy(), count, -1 - count)
-    others = Tensor(np.arange(count)).reshape((1, count)) != classes.reshape((-1, 1))
-    gap = maximum(rows - _picked(rows, classes).reshape((-1, 1)) + margin, 0.0)
-    values = mask(gap if p == 1 else gap * gap, others)
+    others = Tensor(np.arange(count)).reshape((1, count)) != classes.reshape((rows.shape[0], 1))
+    gap = rows - _picked(rows, classes).reshape((rows.shape[0], 1)) + margin
+    values = mask(gap if p == 1 else gap * gap, others & (gap > 0))
     if weight is not None:
-        values = values * _picked(weight.reshape((1, count)).expand((rows.shape[0], count)), classes).reshape((-1, 1))
+        values = values * _picked(weight.reshape((1, count)).expand((rows.shape[0], count)), classes).reshape(
+            (rows.shape[0], 1)
+        )
     return _reduced(name, values.sum(dim=1) * (1.0 / count), reduction).reshape(
         target.shape if reduction == "none" else ()
     )

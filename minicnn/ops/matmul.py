@@ -48,8 +48,8 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     need_float("matmul", a=a, b=b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("matmul: a and b must have at least one dimension")
-    left = a.reshape((1, -1)) if a.ndim == 1 else a
-    right = b.reshape((-1, 1)) if b.ndim == 1 else b
+    left = a.reshape((1, a.shape[0])) if a.ndim == 1 else a
+    right = b.reshape((b.shape[0], 1)) if b.ndim == 1 else b
     if left.shape[-1] != right.shape[-2]:
         raise ValueError(f"matmul: {a.shape} @ {b.shape}: {left.shape[-1]} columns do not meet {right.shape[-2]} rows")
     batch = _broadcast(left.shape[:-2], right.shape[:-2], a, b)

@@ -8,6 +8,7 @@ from ..tape import Function, enable_grad, is_grad_enabled, op
 from ..tape import grad as gradients_of
 from ..tensor import Tensor
 from .arguments import need_float
+from .shape import Reshape
 
 
 class BatchNorm(Function):
@@ -16,18 +17,18 @@ class BatchNorm(Function):
     Also returns mean and variance of the batch, for the running statistics.
     """
 
-    saves = ("x", "weight")
+    saves = ("x", "weight", "output1", "output2")
     eps: float
 
     def forward(self, x, weight, bias):
         mean, var = dispatch("batch_norm_stats", x)
-        self.rstd = Tensor(dispatch("rstd", var, eps=self.eps))
-        self.mean = Tensor(mean)
-        return dispatch("batch_norm_apply", x, mean, self.rstd.array, weight, bias), mean, var
+        rstd = dispatch("rstd", var, eps=self.eps)
+        return dispatch("batch_norm_apply", x, mean, rstd, weight, bias), mean, var
 
     def backward(self, grad, _mean, _var):
-        x, weight = self.saved
-        dx, dweight, dbias = BatchNormGrad.apply(grad, x, self.mean, self.rstd, weight, eps=self.eps)
+        x, weight, mean, var = self.saved
+        rstd = Tensor(dispatch("rstd", var.array, eps=self.eps))
+        dx, dweight, dbias = BatchNormGrad.apply(grad, x, mean.detach(), rstd, weight, eps=self.eps)
         return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None
 
 
@@ -41,26 +42,25 @@ class BatchNormGrad(Function):
         return dispatch("batch_norm_grad", g, x, mean, rstd, weight)
 
     def backward(self, ddx, ddweight, ddbias):
-        g, x, weight = self.saved
         record = is_grad_enabled()
         with enable_grad():
-            g_, x_, weight_ = (
-                None if t is None else t if record and t.requires_grad else t.detach().requires_grad_()
-                for t in (g, x, weight)
-            )
-            leaves = [t for t in (g_, x_, weight_) if t is not None]
-            pairs = [
-                (out, dd)
-                for out, dd in zip(_plain_gradients(g_, x_, weight_, self.eps), (ddx, ddweight, ddbias), strict=True)
-                if dd is not None
-            ]
-            found = list(
-                gradients_of(
-                    [out for out, _ in pairs], leaves, [dd for _, dd in pairs], create_graph=record, allow_unused=True
-                )
+            # Differentiate by stand-ins: g depends on x, and that way is none of this op's business.
+            g, x, weight = (None if t is None else _stand_in(t, record) for t in self.saved)
+            outputs = zip(_plain_gradients(g, x, weight, self.eps), (ddx, ddweight, ddbias), strict=True)
+            pairs = [(out, dd) for out, dd in outputs if dd is not None]
+            leaves = [t for t in (g, x, weight) if t is not None]
+            found = gradients_of(
+                [out for out, _ in pairs], leaves, [dd for _, dd in pairs], create_graph=record, allow_unused=True
             )
         dg, dx = found[0], found[1]
         return dg, dx, None, None, found[2] if weight is not None else None
+
+
+def _stand_in(tensor: Tensor, record: bool) -> Tensor:
+    """The same values: with an entry that leads back to the tensor if recording, else without a history."""
+    if record and tensor.requires_grad:
+        return Reshape.apply(tensor, shape=tensor.shape)
+    return tensor.detach().requires_grad_()
 
 
 def _plain_gradients(g: Any, x: Any, weight: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:

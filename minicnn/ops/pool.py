@@ -12,6 +12,7 @@ from .arguments import Pair, need_float, need_rank, pair
 class MaxPool2d(Function):
     """The largest of each window, and where in the window it stood."""
 
+    saves = ("output1",)
     kernel: Pair
     stride: Pair
     padding: Pair
@@ -20,12 +21,11 @@ class MaxPool2d(Function):
 
     def forward(self, x):
         self.input_size = x.shape[1:3]
-        y, position = dispatch("max_pool2d", x, size=self.size, **window(self))
-        self.position = Tensor(position)
-        return y, position
+        return dispatch("max_pool2d", x, size=self.size, **window(self))
 
     def backward(self, grad, _):
-        return MaxPool2dGrad.apply(grad, self.position, size=self.input_size, **window(self))
+        (position,) = self.saved
+        return MaxPool2dGrad.apply(grad, position, size=self.input_size, **window(self))
 
 
 class MaxPool2dGrad(Function):

@@ -56,6 +56,7 @@ class Sum(Function):
 class Extreme(Function):
     """The largest or smallest along one dimension, and its first place."""
 
+    saves = ("output1",)
     kernel: str
     dim: int
 
@@ -63,12 +64,14 @@ class Extreme(Function):
         self.shape = x.shape
         y, index = dispatch(self.kernel, x.reshape(_folded(x.shape, self.dim, self.dim)))
         rest = self.shape[: self.dim] + self.shape[self.dim + 1 :]
-        self.index = Tensor(index)
         return y.reshape(rest), index.reshape(rest)
 
     def backward(self, grad, _):
+        (index,) = self.saved
         outer, length, inner = _folded(self.shape, self.dim, self.dim)
-        return PickGrad.apply(grad.reshape((outer, inner)), self.index, length=length).reshape(self.shape)
+        return PickGrad.apply(grad.reshape((outer, inner)), index.reshape((outer, inner)), length=length).reshape(
+            self.shape
+        )
 
 
 class Max(Extreme):
@@ -197,7 +200,7 @@ def _extreme(name: str, function: type[Extreme], x: Tensor, dim: Dims, keepdim: 
         raise ValueError(f"{name}: nothing to choose from in shape {x.shape}")
     y = x
     for first, last in _runs(dims):
-        flat = y.reshape(y.shape[:first] + (-1,) + y.shape[last + 1 :])
+        flat = y.reshape(y.shape[:first] + (prod(y.shape[first : last + 1]),) + y.shape[last + 1 :])
         y = function.apply(flat, dim=first)[0].reshape(
             y.shape[:first] + (1,) * (last + 1 - first) + y.shape[last + 1 :]
         )

@@ -295,7 +295,7 @@ def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Ten
         sizes = [min(split_size, length - start) for start in range(0, max(length, 1), split_size)]
     else:
         sizes = list(split_size)
-        if sum(sizes) != length:
+        if sum(sizes) != length or min(sizes, default=0) < 0:
             raise ValueError(f"split: sizes {sizes} do not add up to {length}, the size of dim {d}")
     pieces, start = [], 0
     for size in sizes:
@@ -337,7 +337,7 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
 
 
 def _get(x: Tensor, index: Any) -> Tensor:
-    """x[index]: ints, slices, None, ..., integer arrays and bool masks, as in NumPy."""
+    """x[index], a copy: ints, slices, None, ..., integer arrays and bool masks, as in NumPy."""
     parts = list(index) if isinstance(index, tuple) else [index]
     parts = [_plain_part(p) for p in parts]
     masks = [p for p in parts if isinstance(p, np.ndarray)]
@@ -393,12 +393,6 @@ def _basic(x: Tensor, parts: list[Any]) -> Tensor:
                 raise IndexError(f"index {part} is out of range for dim {d} of size {size}")
             offset += part % size * step
         d += 1
-    if (
-        prod(shape) == x.numel()
-        and tuple(s for s in shape if s != 1) == tuple(s for s in x.shape if s != 1)
-        and all(not isinstance(p, slice) or p.step is None or p.step > 0 for p in parts)
-    ):
-        return Reshape.apply(x, shape=tuple(shape))  # everything, in order
     return StridedGet.apply(x, shape=tuple(shape), strides=tuple(strides), offset=offset if prod(shape) else 0)
 
 
