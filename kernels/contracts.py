@@ -19,14 +19,12 @@ Arrays are C-contiguous and channels last. A kernel is called as `kernel(*inputs
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Sizes = dict[str, int]
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """One array of a kernel: `dims` is a tuple of size names, or "..." or "~"."""
 
     name: str
@@ -36,8 +34,7 @@ class Argument:
     inplace: bool = False
 
 
-@dataclass(frozen=True)
-class Contract:
+class Contract(NamedTuple):
     """What one kernel takes and gives."""
 
     name: str
@@ -49,7 +46,7 @@ class Contract:
     formula: str = ""
     kinds: str = "f"
     family: str = ""
-    algorithms: tuple[str, ...] = field(default=())
+    algorithms: tuple[str, ...] = ()
 
 
 CONTRACTS: dict[str, Contract] = {}

@@ -10,7 +10,6 @@ tensor goes, so does all that led to it.
 """
 
 import heapq
-import inspect
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -65,7 +64,8 @@ class Function:
 
     def __init_subclass__(cls) -> None:
         if "forward" in cls.__dict__ or "saves" in cls.__dict__:
-            names = [n for n in inspect.signature(cls.forward).parameters if n != "self"]
+            code = cls.forward.__code__
+            names = code.co_varnames[1 : code.co_argcount]  # without self
             cls._slots = tuple(_OUTPUTS[s] if s in _OUTPUTS else names.index(s) for s in cls.saves)
 
     def forward(self, *arrays: Any) -> Any:

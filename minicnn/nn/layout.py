@@ -9,8 +9,7 @@ Keras keeps channels last, as we do.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,8 +46,7 @@ def channels_first(array: np.ndarray, channels: int) -> np.ndarray:
 
 # ------------------------------------------------------------------------------------------ the order behind a Flatten
 
-@dataclass(frozen=True)
-class Flow:
+class Flow(NamedTuple):
     """What is known, at one place in a model, of the features that pass there.
 
     channels: the size of the channel axis, None if unknown. picture: PyTorch may keep these features in another
@@ -135,6 +133,6 @@ def _walk(module: Any, name: str, flow: Flow, visit: Callable[[str, Any, Flow], 
     visit(name, module, flow)
     for child_name, child in module._modules.items():
         if child is not None:
-            flow = flow if module.in_order else replace(flow, certain=False)
+            flow = flow if module.in_order else flow._replace(certain=False)
             flow = _walk(child, f"{name}.{child_name}" if name else child_name, flow, visit)
     return module.follow(flow)

@@ -1,6 +1,5 @@
 """Linear, and the layers that stand around it: Flatten, Identity."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ class Flatten(Module):
 
     def follow(self, flow: Flow) -> Flow:
         whole = (self.start_dim, self.end_dim) == (1, -1)  # else only a part of the picture: too odd to convert
-        return replace(flow, flat=True, channels=flow.channels if whole else None)
+        return flow._replace(flat=True, channels=flow.channels if whole else None)
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

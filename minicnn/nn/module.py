@@ -7,7 +7,6 @@ walks through those three.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -327,7 +326,7 @@ class Module:
         channels = getattr(self, "out_channels", None)
         if isinstance(channels, int):
             return flow.of_picture(channels)
-        return flow if self.in_order else replace(flow, certain=False)
+        return flow if self.in_order else flow._replace(certain=False)
 
     # -------------------------------------------------------------------------------------------------------- showing
 
