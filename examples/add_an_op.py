@@ -18,6 +18,7 @@ A composition of ops needs none of this. It is a function, and can be differenti
         return x * F.tanh(F.softplus(x))
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -89,6 +90,9 @@ def run(tree: Path, *command: str, **environment: str) -> None:
 def main() -> None:
     from minicnn.kernels import cpu
 
+    missing = [name for name in ("Cython", "setuptools", "pytest") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SystemExit(f"this needs {', '.join(missing)}: pip install -e '.[test]'")
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         for part in ("kernels", "minicnn", "tests"):

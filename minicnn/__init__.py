@@ -11,8 +11,9 @@ except ModuleNotFoundError as error:
     if error.name not in ("minicnn.kernels", "minicnn.kernels.cpu"):
         raise
     raise ImportError(
-        "minicnn is not built: run `pip install .` in its folder (or `pip install -e .` to work on it)"
-    ) from error
+        f"Python found minicnn's source folder {__path__[0]}, which is not built: run `pip install -e .` there, "
+        "or after `pip install .` start Python from another folder"
+    ) from None
 
 from . import hooks as hooks  # noqa: E402 - Tensor.register_hook and retain_grad
 from . import memory, nn, random  # noqa: E402

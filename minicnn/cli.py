@@ -116,18 +116,21 @@ def train(model: str, data: str | None, epochs: int | None, batch_size: int, lr:
 
 @commands.command(short_help="How good the model of a run is.")
 @click.argument("run")
-@click.option("--data", metavar="DIR", required=True, help="Folder with test_happy.h5.")
+@click.option("--data", metavar="DIR", help="Folder with test_happy.h5.  [default: the built-in synthetic faces]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(run: str, data: str, as_json: bool) -> None:
-    """How well the model of RUN tells the faces in DIR/test_happy.h5.
+def evaluate(run: str, data: str | None, as_json: bool) -> None:
+    """How well the model of RUN tells the faces in DIR/test_happy.h5, or without --data the built-in synthetic ones.
 
     RUN is a folder that `minicnn train` wrote, or its model.safetensors. The confusion matrix is
     [[true negatives, false positives], [false negatives, true positives]].
     """
     from .data import load_split
-    from .train.smile import evaluate_smile
+    from .train.smile import evaluate_smile, load_faces
 
-    report = evaluate_smile(_load(run), load_split(data, "test"))
+    model = _load(run)
+    if data is None:
+        click.echo("Without --data, these are SYNTHETIC faces: drawn by minicnn, not photographs.", err=True)
+    report = evaluate_smile(model, load_faces(None).test if data is None else load_split(data, "test"))
     if as_json:
         _print_json(report)
         return

@@ -212,7 +212,6 @@ def test_a_reader_that_stops_reading():
     (["train", "smile", "--seed", "-1"], "'--seed'"),
     (["train", "smile", "--threads", "0"], "'--threads'"),
     (["train", "smile", "--speed", "9"], "No such option"),
-    (["evaluate", "runs/none"], "'--data'"),
     (["summary", "nothing_like_it"], "there is"),
     (["summary", "./nothing"], "nothing: no such file"),
 ])

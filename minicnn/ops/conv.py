@@ -127,7 +127,7 @@ def check_groups(name: str, groups: int, channels: int, weight: Tensor, bias: Te
     if per_group * groups != channels:
         raise ValueError(
             f"{name}: x has {channels} channels, but weight of shape {weight.shape} with groups={groups} expects "
-            f"{per_group * groups}"
+            f"{per_group * groups}; channels come last, as in (N, H, W, C)"
         )
     if filters % groups:
         raise ValueError(f"{name}: {filters} filters do not divide into {groups} groups")
