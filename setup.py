@@ -119,7 +119,9 @@ write_formulas()
 setup(
     packages=[
         "minicnn",
+        "minicnn.commands",
         "minicnn.data",
+        "minicnn.data.transforms",
         "minicnn.io",
         "minicnn.models",
         "minicnn.nn",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -62,6 +62,17 @@ class ArrayDataset(Dataset):
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
         return self[indices]
+
+
+class TrainTest(NamedTuple):
+    """What a reader of labelled pictures gives: pictures uint8 (N, H, W, C), labels int64 (N,).
+
+    classes: the name of each label, in order.
+    """
+
+    train: ArrayDataset
+    test: ArrayDataset
+    classes: tuple[str, ...]
 
 
 class Subset(Dataset):

@@ -49,21 +49,25 @@ class DataLoader:
         self.prefetch = _whole("prefetch", prefetch, at_least=0)
         self.transform = transform
         self.device = device
-        self.epoch = 0  # the number of the epoch that the next loop goes over
+        self.epoch = 0  # the number of the epoch that the next loop goes over,
+        self.first = 0  # and of the batch that it begins with
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def set_epoch(self, epoch: int) -> None:
-        """The next loop goes over this epoch, the one after over the following, and so on."""
-        self.epoch = _whole("epoch", epoch, at_least=0)
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """The next loop goes over this epoch, the one after over the following, and so on.
+
+        batch: how many of the epoch's batches the next loop leaves out; with it a training goes on where it stopped.
+        """
+        self.epoch, self.first = _whole("epoch", epoch, at_least=0), _whole("batch", batch, at_least=0)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        epoch = self.epoch
-        self.epoch += 1
-        return self._tensors(epoch)
+        epoch, first = self.epoch, self.first
+        self.epoch, self.first = epoch + 1, 0
+        return self._tensors(epoch, first)
 
     def order(self, epoch: int) -> np.ndarray:
         """The positions (len(dataset),) of the samples in the order in which an epoch goes over them."""
@@ -75,16 +79,16 @@ class DataLoader:
         """A generator for one purpose; different streams are independent of each other."""
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=stream)))
 
-    def _tensors(self, epoch: int) -> Generator[tuple[Tensor, ...], None, None]:
-        batches = self._batches(epoch)
+    def _tensors(self, epoch: int, first: int) -> Generator[tuple[Tensor, ...], None, None]:
+        batches = self._batches(epoch, first)
         # Tensors are made here, not in the thread: the memory pool and the device belong to the thread that trains.
         with closing(_prefetched(batches, self.prefetch) if self.prefetch else batches) as batches:
             for batch in batches:
                 yield tuple(tensor(array, device=self.device) for array in batch)
 
-    def _batches(self, epoch: int) -> Generator[Batch, None, None]:
+    def _batches(self, epoch: int, first: int) -> Generator[Batch, None, None]:
         order = self.order(epoch)
-        for number in range(len(self)):
+        for number in range(first, len(self)):
             batch = take(self.dataset, order[number * self.batch_size : (number + 1) * self.batch_size])
             if self.transform is not None:
                 batch = self.transform(batch, self._generator(1, epoch, number))

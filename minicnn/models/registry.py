@@ -65,8 +65,9 @@ def find(name: str) -> Entry:
 def create(name: str, **options: Any) -> Module:
     """Build a model by its name or an alias, with fresh weights from the random stream (see `manual_seed`).
 
-    The model has two attributes that others don't: `config`, how to build it again, and `input_shape`, the shape of
-    one input. ValueError for an unknown name, with suggestions; TypeError for an option that the model doesn't have.
+    The model has two attributes that others don't: `config`, how to build it again (a training adds the names of the
+    "classes"), and `input_shape`, the shape of one input. ValueError for an unknown name, with suggestions; TypeError
+    for an option that the model doesn't have.
 
     >>> import minicnn as mc
     >>> mc.models.create("smile_detector").input_shape

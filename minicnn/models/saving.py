@@ -18,12 +18,15 @@ from .registry import create
 
 MODEL_FILE = "model.safetensors"  # its name in the folder of a run
 KEY = "minicnn"  # one entry of metadata, as the library writes several in no certain order
+NEEDED = ("model", "options")
+KINDS = {"model": str, "options": dict, "classes": list, "threshold": float}  # what a model's `config` may hold
 
 
 def save(model_or_state: Module | Mapping[str, Any], path: str | Path) -> None:
     """Write a model, or a state dict, to a .safetensors file. An older file is replaced once the new one is complete.
 
-    Of a model that `models.create` made, name and options are saved too, so that `load` can build it again. Of any
+    Of a model that `models.create` made, its `config` is saved too, so that `load` can build it again: "model" and
+    "options", and where a training put them there the names of the "classes" and a detector's "threshold". Of any
     other model, only the weights.
     """
     path = Path(path)
@@ -53,31 +56,40 @@ def load(path: str | Path) -> Module | dict[str, np.ndarray]:
     text = read_metadata(file).get(KEY) if file.suffix == ".safetensors" else None
     if text is None:
         return state
-    name, options = _read_config(file, text)
+    config = _read_config(file, text)
     before = random.get_state()
     try:
-        model = create(name, **options)
+        model = create(config["model"], **config["options"])
         model.load_state_dict(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: {_shortened(error)}") from error
     finally:
         random.set_state(before)
+    model.config = config
     model.eval()
     return model
 
 
-def _read_config(file: Path, text: str) -> tuple[str, dict[str, Any]]:
-    """The name and the options in a file's metadata, checked."""
+def _read_config(file: Path, text: str) -> dict[str, Any]:
+    """A model's `config` in a file's metadata, checked."""
     try:
         config = json.loads(text)
     except (ValueError, RecursionError):
         config = None
-    if isinstance(config, dict) and set(config) == {"model", "options"}:
-        name, options = config["model"], config["options"]
-        plain = isinstance(options, dict) and all(isinstance(v, str | int | float | None) for v in options.values())
-        if isinstance(name, str) and plain:
-            return name, options
-    raise ValueError(f'{file}: its model configuration is not {{"model": name, "options": {{...}}}} but {text[:80]!r}')
+    if not _is_config(config):
+        raise ValueError(f'{file}: its model configuration is not {{"model": name, "options": {{...}}}} but '
+                         f"{text[:80]!r}")
+    return config
+
+
+def _is_config(config: Any) -> bool:
+    return (
+        isinstance(config, dict)
+        and set(NEEDED) <= set(config) <= set(KINDS)
+        and all(isinstance(value, KINDS[key]) for key, value in config.items())
+        and all(isinstance(value, str | int | float | None) for value in config["options"].values())
+        and all(isinstance(name, str) for name in config.get("classes", []))
+    )
 
 
 def _shortened(error: Exception) -> str:

@@ -9,6 +9,9 @@ from .activation import *  # noqa: F403
 from .containers import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .dropout import *  # noqa: F403
+from .features import Features as Features
+from .features import features as features
+from .features import tap as tap
 from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .mode import evaluating as evaluating

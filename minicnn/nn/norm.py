@@ -1,5 +1,13 @@
 """Normalisation as layers."""
 
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..ops.arguments import need_float
+from ..ops.norm import Normalize as GivenStatistics
+from ..tape import no_grad
 from ..tensor import Tensor, ones, zeros
 from . import functional as F
 from . import init
@@ -72,3 +80,52 @@ class BatchNorm2d(BatchNorm):
 
     def follow(self, flow: Flow) -> Flow:
         return flow.of_picture(self.num_features)
+
+
+@layer
+class Normalize(Module):
+    """y = (x - mean) / std, channel by channel, with statistics of the training data, which are not trained.
+    x: (..., num_channels).
+
+    Stands in front of a network, so that a saved model takes pictures as they are, pixels from 0 to 1. mean, std:
+    (num_channels,), or one number for all channels; buffers, in the state dict. Until they are given, here or to
+    `set_statistics`, they are 0 and 1, and nothing changes.
+    """
+
+    flat_inputs = ("mean", "std")
+
+    def __init__(self, num_channels: int, mean: Any = None, std: Any = None):
+        super().__init__()
+        self.num_channels = positive_int(self, "num_channels", num_channels)
+        self.register_buffer("mean", zeros(num_channels))
+        self.register_buffer("std", ones(num_channels))
+        self.set_statistics(0.0 if mean is None else mean, 1.0 if std is None else std)
+
+    def set_statistics(self, mean: Any, std: Any) -> None:
+        """Use these from now on. mean, std: (num_channels,), or one number for all channels; std above 0."""
+        given = [self._checked(name, value) for name, value in (("mean", mean), ("std", std))]
+        if not (given[1] > 0).all():
+            raise ValueError(f"Normalize: std must be above 0, got {given[1].tolist()}")
+        with no_grad():
+            for own, new in zip((self.mean, self.std), given, strict=True):
+                own.copy_(new)
+
+    def _checked(self, name: str, value: Any) -> np.ndarray:
+        array = np.asarray(value, self.mean.dtype)
+        if array.shape not in ((), (self.num_channels,)) or not np.isfinite(array).all():
+            raise ValueError(f"Normalize: {name} must be {self.num_channels} finite numbers, or one, got {value!r}")
+        return np.broadcast_to(array, (self.num_channels,))
+
+    def forward(self, x: Tensor) -> Tensor:
+        need_float("Normalize", x=x, mean=self.mean)
+        if x.ndim < 1 or x.shape[-1] != self.num_channels:
+            raise ValueError(f"Normalize: x must have shape (..., {self.num_channels}), got {x.shape}")
+        rows = x.reshape((prod(x.shape[:-1]), self.num_channels))
+        return GivenStatistics.apply(rows, self.mean, 1.0 / self.std, None, None).reshape(x.shape)
+
+    def follow(self, flow: Flow) -> Flow:
+        news = flow.certain and not flow.flat and flow.channels != self.num_channels
+        return flow.of_picture(self.num_channels) if news else flow
+
+    def extra_repr(self) -> str:
+        return f"{self.num_channels}"

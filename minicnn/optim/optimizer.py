@@ -176,11 +176,11 @@ class Optimizer:
                 raise ValueError(f"{name}: step of parameter {number} must be an int of at least 0, got "
                                  f"{values['step']!r}")
             loaded[params[number]] = {"step": int(values["step"])} | {
-                n: _like(f"{name}: {n} of parameter {number}", values[n], params[number]) for n in slots}
+                n: like(f"{name}: {n} of parameter {number}", values[n], params[number]) for n in slots}
         return loaded
 
 
-def _like(what: str, value: Any, param: Tensor) -> Tensor:
+def like(what: str, value: Any, param: Tensor) -> Tensor:
     """A loaded array as a tensor of the parameter's shape and dtype, on its device."""
     array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
     if array.shape != param.shape or not np.can_cast(array.dtype, param.dtype, "same_kind"):

@@ -1,79 +1,25 @@
 """Schedules: how the learning rate changes while training. PyTorch's names and sequences.
 
 A schedule sets the rate of each of its optimizer's groups when it is made (epoch 0), and again at each `step()`, which
-comes after the optimizer's steps of an epoch (OneCycleLR: after each of the optimizer's steps).
+comes after the optimizer's steps of an epoch. OneCycleLR (one_cycle.py) counts the optimizer's steps instead;
+ReduceLROnPlateau (plateau.py) goes by a measure.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from math import cos, inf, pi
+from math import cos, pi
 from typing import Any
 
 from ..ops.arguments import is_int
 from .optimizer import Group, Optimizer
-
-
-def _positive(name: str, option: str, value: Any) -> int:
-    if not is_int(value) or value < 1:
-        raise ValueError(f"{name}: {option} must be a positive int, got {value!r}")
-    return int(value)
-
-
-class Schedule:
-    """What schedules share: counting epochs, and saving.
-
-    last_epoch: the epoch that was the last one, to go on from; -1 starts at the beginning, where each group's rate
-    becomes its `initial_lr`. A subclass gives `rate`.
-    """
-
-    def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
-        name = type(self).__name__
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{name}: optimizer must be an Optimizer, got {type(optimizer).__name__}")
-        self.optimizer = optimizer
-        for i, group in enumerate(optimizer.param_groups):
-            if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
-            elif "initial_lr" not in group:
-                raise ValueError(f"{name}: last_epoch={last_epoch} goes on from a schedule, but group {i} has no "
-                                 "initial_lr")
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
-        self.step()
-
-    def rate(self, group: Group, base_lr: float) -> float:
-        """The rate of a group in epoch `self.last_epoch`, given that of the epoch before, group["lr"]."""
-        raise NotImplementedError(f"{type(self).__name__} gives no rate")
-
-    def step(self) -> None:
-        """Go on to the next epoch."""
-        self.last_epoch += 1
-        for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = self.rate(group, base_lr)
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of each group now."""
-        return list(self._last_lr)
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a later `load_state_dict` needs to go on from here: numbers, words and lists of numbers."""
-        return {name: deepcopy(value) for name, value in vars(self).items() if name != "optimizer"}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state (load the optimizer's as well: the rates are there)."""
-        own = set(vars(self)) - {"optimizer"}
-        if set(state_dict) != own:
-            raise ValueError(f"{type(self).__name__}.load_state_dict: expected {', '.join(sorted(own))}, got "
-                             f"{', '.join(map(str, sorted(state_dict)))}")
-        vars(self).update(deepcopy(dict(state_dict)))
+from .schedule import Schedule, check_names, check_optimizer, positive
 
 
 class StepLR(Schedule):
     """The rate times gamma every `step_size` epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
-        self.step_size = _positive("StepLR", "step_size", step_size)
+        self.step_size = positive("StepLR", "step_size", step_size)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -93,6 +39,35 @@ class ExponentialLR(Schedule):
         return group["lr"] * self.gamma if self.last_epoch > 0 else group["lr"]
 
 
+class LinearLR(Schedule):
+    """The rate times a factor that goes in a straight line from start_factor in epoch 0 to end_factor in epoch
+    `total_iters`, and stays there: a warm-up.
+
+    Each rate is worked out from the one before, so that a rate changed by others in between stays changed. What
+    comes after a warm-up: see SequentialLR. Goyal et al. 2017, "Accurate, large minibatch SGD: training ImageNet in 1
+    hour", section 2.2.
+    """
+
+    def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5,
+                 last_epoch: int = -1):
+        if not 0 < start_factor <= 1:
+            raise ValueError(f"LinearLR: start_factor must be above 0 and at most 1, got {start_factor!r}")
+        if not 0 <= end_factor <= 1:
+            raise ValueError(f"LinearLR: end_factor must be from 0 to 1, got {end_factor!r}")
+        self.total_iters = positive("LinearLR", "total_iters", total_iters)
+        self.start_factor, self.end_factor = float(start_factor), float(end_factor)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, group: Group, base_lr: float) -> float:
+        t, lr = self.last_epoch, group["lr"]
+        if t == 0:
+            return lr * self.start_factor
+        return lr * self._factor(t) / self._factor(t - 1) if t <= self.total_iters else lr
+
+    def _factor(self, t: int) -> float:
+        return self.start_factor + (self.end_factor - self.start_factor) * t / self.total_iters
+
+
 class CosineAnnealingLR(Schedule):
     """eta_min + (lr - eta_min) * (1 + cos(pi * t / T_max)) / 2 in epoch t: half a wave down to eta_min at T_max, and
     up again.
@@ -102,7 +77,7 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
-        self.T_max = _positive("CosineAnnealingLR", "T_max", T_max)
+        self.T_max = positive("CosineAnnealingLR", "T_max", T_max)
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 
@@ -119,147 +94,76 @@ class CosineAnnealingLR(Schedule):
         return cos(pi * t / self.T_max / 2) ** 2
 
 
-class OneCycleLR(Schedule):
-    """One cycle: up from max_lr / div_factor to max_lr, then down to (max_lr / div_factor) / final_div_factor.
+class SequentialLR:
+    """Schedules of one optimizer, one after the other: the second takes over in epoch milestones[0], and so on.
 
-    The cycle's length is total_steps, or epochs * steps_per_epoch; call step() after each of the optimizer's steps.
-    pct_start of it goes up. anneal_strategy: along half a cosine wave ("cos") or a straight line ("linear").
-    three_phase: down to where it began in as many steps as up, then further. cycle_momentum: the momentum (Adam: the
-    first beta) goes the other way, from max_momentum to base_momentum and back. max_lr and both momenta may be lists,
-    one number a group.
+    Each starts over at its own epoch 0 when its turn comes, from the rate that each group had when the first schedule
+    of the optimizer was made (`initial_lr`). A warm-up of 5 epochs, then half a cosine wave down over 45:
 
-    Smith & Topin 2019, "Super-convergence: very fast training of neural networks using large learning rates".
+    >>> from minicnn import ones, optim
+    >>> sgd = optim.SGD([ones(1)], lr=0.1)
+    >>> schedule = optim.SequentialLR(sgd, [optim.LinearLR(sgd, 0.1, total_iters=5),
+    ...                                     optim.CosineAnnealingLR(sgd, T_max=45)], milestones=[5])
     """
 
-    def __init__(self, optimizer: Optimizer, max_lr: float | Sequence[float], total_steps: int | None = None,
-                 epochs: int | None = None, steps_per_epoch: int | None = None, pct_start: float = 0.3,
-                 anneal_strategy: str = "cos", cycle_momentum: bool = True,
-                 base_momentum: float | Sequence[float] = 0.85, max_momentum: float | Sequence[float] = 0.95,
-                 div_factor: float = 25.0, final_div_factor: float = 1e4, three_phase: bool = False,
-                 last_epoch: int = -1):
-        name = "OneCycleLR"
-        if total_steps is None and (epochs is None or steps_per_epoch is None):
-            raise ValueError(f"{name}: give total_steps, or both epochs and steps_per_epoch")
-        if total_steps is None:
-            total_steps = _positive(name, "epochs", epochs) * _positive(name, "steps_per_epoch", steps_per_epoch)
-        self.total_steps = _positive(name, "total_steps", total_steps)
-        if not 0 <= pct_start <= 1:
-            raise ValueError(f"{name}: pct_start must be from 0 to 1, got {pct_start!r}")
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"{name}: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
-        self.pct_start, self.anneal_strategy, self.three_phase = pct_start, anneal_strategy, three_phase
-        self.cycle_momentum = cycle_momentum
-        self.momenta: list[list[float]] = []
-        count = len(optimizer.param_groups)
-        if cycle_momentum:
-            if not {"momentum", "betas"} & set(optimizer.defaults):
-                raise ValueError(f"{name}: {type(optimizer).__name__} has no momentum: say cycle_momentum=False")
-            self.momenta = [_each(name, option, value, count) for option, value in (
-                ("max_momentum", max_momentum), ("base_momentum", base_momentum))]
-        highest = _each(name, "max_lr", max_lr, count)
-        self.rates = [[h / div_factor for h in highest], highest, [h / div_factor / final_div_factor for h in highest]]
-        if last_epoch == -1:
-            for group, first in zip(optimizer.param_groups, self.rates[0], strict=True):
-                group["lr"] = first
-        super().__init__(optimizer, last_epoch)
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[Any], milestones: Sequence[int]):
+        name = "SequentialLR"
+        check_optimizer(name, optimizer)
+        self.optimizer: Optimizer = optimizer
+        self.schedulers, self.milestones = list(schedulers), list(milestones)
+        for i, schedule in enumerate(self.schedulers):
+            if not isinstance(schedule, Schedule | SequentialLR):
+                raise TypeError(f"{name}: schedule {i} must be one that steps without a measure, got "
+                                f"{type(schedule).__name__}")
+            if schedule.optimizer is not optimizer:
+                raise ValueError(f"{name}: schedule {i}, {type(schedule).__name__}, is of another optimizer")
+        if not self.schedulers or len(self.milestones) != len(self.schedulers) - 1:
+            raise ValueError(f"{name}: expected at least one schedule and a milestone between each two, got "
+                             f"{len(self.schedulers)} and {len(self.milestones)}")
+        if any(not is_int(epoch) for epoch in self.milestones) or any(
+                later <= earlier for earlier, later in zip([0, *self.milestones], self.milestones, strict=False)):
+            raise ValueError(f"{name}: milestones must be positive ints, each above the one before, got {milestones!r}")
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again at epoch 0 of the first schedule."""
+        self.last_epoch = 0
+        self.schedulers[0].restart()
 
     def step(self) -> None:
-        if self.last_epoch >= self.total_steps:  # one more than the cycle has: loops step after their last batch too
-            raise ValueError(f"OneCycleLR: the cycle of {self.total_steps} steps is over")
-        super().step()
-        for i, group in enumerate(self.optimizer.param_groups if self.cycle_momentum else ()):
-            high, low = (momentum[i] for momentum in self.momenta)
-            momentum = self._between(high, low, high)
-            if "betas" in group:
-                group["betas"] = (momentum, *group["betas"][1:])
-            else:
-                group["momentum"] = momentum
-
-    def rate(self, group: Group, base_lr: float) -> float:
-        place = next(i for i, other in enumerate(self.optimizer.param_groups) if other is group)
-        return self._between(*(rates[place] for rates in self.rates))
-
-    def _between(self, start: float, top: float, end: float) -> float:
-        """The value of now: from start to top, then to end; in three phases by way of start."""
-        up = self.pct_start * self.total_steps - 1
-        last = self.total_steps - 1
-        turns = [(0.0, start), (up, top), *([(2 * up, start)] if self.three_phase else []), (last, end)]
-        for (begin, a), (stop, b) in zip(turns, turns[1:], strict=False):
-            if self.last_epoch <= stop or stop == last:
-                return self._anneal(a, b, (self.last_epoch - begin) / (stop - begin))
-        raise AssertionError("the last turn takes all steps that are left")
-
-    def _anneal(self, a: float, b: float, share: float) -> float:
-        return a + (b - a) * share if self.anneal_strategy == "linear" else b + (a - b) * (1 + cos(pi * share)) / 2
-
-
-def _each(name: str, option: str, value: float | Sequence[float], count: int) -> list[float]:
-    """One number for each group."""
-    if isinstance(value, Sequence):
-        if len(value) != count:
-            raise ValueError(f"{name}: {len(value)} numbers of {option} came for {count} groups")
-        return [float(v) for v in value]
-    return [float(value)] * count
-
-
-class ReduceLROnPlateau:
-    """The rate times `factor` when a measure has not got better for more than `patience` epochs.
-
-    mode: "min" if lower is better, "max" if higher. Better is by more than `threshold`, a share of the best ("rel")
-    or a difference ("abs"). After a reduction `cooldown` epochs are not counted. min_lr: no rate falls below it (a
-    number, or one for each group); a change below `eps` is not made.
-    """
-
-    def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
-                 threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
-                 min_lr: float | Sequence[float] = 0.0, eps: float = 1e-8):
-        name = "ReduceLROnPlateau"
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{name}: optimizer must be an Optimizer, got {type(optimizer).__name__}")
-        if not 0 < factor < 1:
-            raise ValueError(f"{name}: factor must be above 0 and below 1, got {factor!r}")
-        if mode not in ("min", "max"):
-            raise ValueError(f"{name}: mode must be 'min' or 'max', got {mode!r}")
-        if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"{name}: threshold_mode must be 'rel' or 'abs', got {threshold_mode!r}")
-        self.optimizer = optimizer
-        self.mode, self.factor, self.patience = mode, factor, patience
-        self.threshold, self.threshold_mode = threshold, threshold_mode
-        self.cooldown, self.eps = cooldown, eps
-        self.min_lrs = _each(name, "min_lr", min_lr, len(optimizer.param_groups))
-        self.best = inf if mode == "min" else -inf
-        self.num_bad_epochs = 0
-        self.cooldown_counter = 0
-        self.last_epoch = 0
-        self._last_lr = [group["lr"] for group in optimizer.param_groups]
-
-    def step(self, metrics: float) -> None:
-        """End an epoch, with its measure."""
-        value = float(metrics)
+        """Go on to the next epoch."""
         self.last_epoch += 1
-        if self._better(value):
-            self.best, self.num_bad_epochs = value, 0
+        schedule = self._current()
+        if self.last_epoch in self.milestones:
+            schedule.restart()
         else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown_counter - 1, 0
-        if self.num_bad_epochs > self.patience:
-            self._reduce()
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+            schedule.step()
 
-    def _better(self, value: float) -> bool:
-        sign = 1 if self.mode == "max" else -1
-        margin = sign * self.threshold
-        needed = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin
-        return sign * value > sign * needed
+    def _current(self) -> Any:
+        return self.schedulers[bisect_right(self.milestones, self.last_epoch)]
 
-    def _reduce(self) -> None:
-        for group, lowest in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-            new = max(group["lr"] * self.factor, lowest)
-            if group["lr"] - new > self.eps:
-                group["lr"] = new
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group now."""
+        return self._current().get_last_lr()
 
-    get_last_lr = Schedule.get_last_lr
-    state_dict = Schedule.state_dict
-    load_state_dict = Schedule.load_state_dict
+    def state_dict(self) -> dict[str, Any]:
+        """As Schedule.state_dict, with a list of the states of the "schedulers"."""
+        return {"last_epoch": self.last_epoch, "milestones": list(self.milestones),
+                "schedulers": [schedule.state_dict() for schedule in self.schedulers]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a saved state (load the optimizer's as well: the rates are there)."""
+        self.check_state(state_dict)
+        self.last_epoch, self.milestones = state_dict["last_epoch"], list(state_dict["milestones"])
+        for schedule, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+            schedule.load_state_dict(state)
+
+    def check_state(self, state_dict: Mapping[str, Any]) -> None:
+        """ValueError if a state is not that of such a sequence of schedules."""
+        check_names(self, state_dict, {"last_epoch", "milestones", "schedulers"})
+        states = state_dict["schedulers"]
+        if (len(states), len(state_dict["milestones"])) != (len(self.schedulers), len(self.milestones)):
+            raise ValueError(f"SequentialLR.load_state_dict: {len(states)} schedules came, expected "
+                             f"{len(self.schedulers)}")
+        for schedule, state in zip(self.schedulers, states, strict=True):
+            schedule.check_state(state)

@@ -1,9 +1,17 @@
-"""Training: the loop, the metrics, and the folder that a run leaves behind."""
+"""Training: the loop, what is told of it, the metrics, and the folder that a run leaves behind."""
 
-from .loop import Callback, History, TrainingError, evaluate, fit, predict
-from .metrics import accuracy, binary_report, confusion_matrix, f1, precision, recall, roc_auc
+from .callbacks import CSVLog, EachEpoch, EarlyStopping
+from .evaluation import TrainingError, evaluate, predict
+from .history import History
+from .metric_reports import binary_report, class_report
+from .metrics import accuracy, confusion_matrix, f1, precision, recall, roc_auc, top_k_accuracy
+from .progress import ProgressReport
+from .signals import PauseOnSignals
+from .threshold import best_threshold
+from .trainer import Callback, Paused, Trainer
 
 __all__ = [
-    "Callback", "History", "TrainingError", "accuracy", "binary_report", "confusion_matrix", "evaluate", "f1", "fit",
-    "precision", "predict", "recall", "roc_auc",
+    "CSVLog", "Callback", "EachEpoch", "EarlyStopping", "History", "PauseOnSignals", "Paused", "ProgressReport",
+    "Trainer", "TrainingError", "accuracy", "best_threshold", "binary_report", "class_report", "confusion_matrix",
+    "evaluate", "f1", "precision", "predict", "recall", "roc_auc", "top_k_accuracy",
 ]

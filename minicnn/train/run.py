@@ -6,6 +6,9 @@
     metrics.json           how good the final model is on the test examples
     learning_curves.png
     confusion_matrix.png
+    mistakes.png           the most confident ones on the test examples
+
+While a training is not complete, its files are in a folder `unfinished` in there, with a checkpoint to go on from.
 """
 
 import json
@@ -18,58 +21,104 @@ from typing import Any
 
 from ..io.atomic import write_text
 from ..models.saving import MODEL_FILE
+from .evaluation import TrainingError
 
 CONFIG_FILE = "config.json"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+UNFINISHED = "unfinished"
+DISCARDED = ".discarded"  # what is left of `unfinished` when the run is complete, until it is removed
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is that of a run."""
+    """Whether a folder is that of a complete run."""
     return (path / MODEL_FILE).is_file() and (path / CONFIG_FILE).is_file()
+
+
+def checkpoint_of(path: str | Path) -> Path:
+    """Where the checkpoint of an unfinished run is, if there is one."""
+    return Path(path) / UNFINISHED / CHECKPOINT_FILE
 
 
 def check_target(path: Path) -> None:
     """ValueError unless a run may be written to `path`: nothing is there yet, an empty folder, or an older run."""
     if path.is_dir():
-        if not is_run(path) and any(path.iterdir()):
+        others = [file for file in path.iterdir() if file.name not in (UNFINISHED, DISCARDED)]
+        if others and not is_run(path):
             raise ValueError(f"{path} holds files that are not of a run: it is left alone, choose another folder")
     elif path.exists() or path.is_symlink():
         raise ValueError(f"{path} is not a folder: it is left alone, choose another name")
 
 
 @contextmanager
-def new_run(path: str | Path) -> Iterator[Path]:
-    """`with new_run(path) as folder:` an empty folder to write the files of a run to.
+def open_run(path: str | Path, *, resume: bool = False, restart: bool = False) -> Iterator[Path]:
+    """`with open_run(path) as folder:` the folder `path/unfinished`, to write the files of a run to.
 
-    It lies beside `path`. When the block ends, its files take the place of those in `path`; if the block fails, they
-    are removed and `path` is as it was. ValueError before anything else if `path` must not be written to.
+    When the block ends, the files take the place of those in `path`, but for the checkpoint, which goes. If the block
+    fails, what was in `path` is as it was, and `unfinished` stays if it holds a checkpoint that can be gone on with: it
+    can't after a TrainingError, to which the same steps would lead again.
+
+    ValueError before anything else if `path` must not be written to, if another process is at it, or if it holds an
+    unfinished training and neither `resume` (go on with it) nor `restart` (give it up) is asked for.
     """
     target = Path(os.path.realpath(path))
     check_target(target)
-    parents = [parent for parent in target.parents if not parent.exists()]
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    beside.mkdir(parents=True)
+    folder = target / UNFINISHED
+    checkpoint = folder / CHECKPOINT_FILE
+    if checkpoint.exists() and not (resume or restart):
+        raise ValueError(f"{path} holds an unfinished training: resume it, restart it, or choose another folder")
+    parents = [parent for parent in (target, *target.parents) if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield beside
-        check_target(target)
-        _move(beside, target)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        for parent in parents:  # innermost first; one that others have begun to use stays
-            try:
-                parent.rmdir()
-            except OSError:
-                break
+        with _locked(folder):
+            _tidy(folder, everything=not resume)
+            yield folder
+            _finish(folder, target)
+    except BaseException as error:
+        if not checkpoint.exists() or isinstance(error, TrainingError):
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in parents:  # innermost first; one that others have begun to use stays
+                try:
+                    parent.rmdir()
+                except OSError:
+                    break
         raise
 
 
-def _move(complete: Path, target: Path) -> None:
-    """Put a complete run in its place. Files of the user's own in an older run's folder stay."""
-    if not target.exists():
-        complete.rename(target)
-        return
-    for file in complete.iterdir():
-        os.replace(file, target / file.name)
-    complete.rmdir()
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time: the lock goes with the process that holds it, however that ends."""
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder.parent} is being written by another training") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _tidy(folder: Path, everything: bool) -> None:
+    """Remove what a training that was killed left half written, or all that it left."""
+    for file in folder.iterdir():
+        if everything or file.suffix == ".tmp":
+            file.unlink()
+
+
+def _finish(folder: Path, target: Path) -> None:
+    """Put a complete run in its place. Files of the user's own in an older run's folder stay.
+
+    Until the folder gets another name, in one step, the training counts as unfinished and can be gone on with.
+    """
+    discarded = target / DISCARDED
+    shutil.rmtree(discarded, ignore_errors=True)
+    for file in folder.iterdir():
+        if file.name != CHECKPOINT_FILE:
+            os.replace(file, target / file.name)
+    folder.rename(discarded)
+    shutil.rmtree(discarded)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

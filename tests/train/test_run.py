@@ -1,49 +1,103 @@
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-import minicnn as mc
+from minicnn.figure import save_png
 from minicnn.train import History, report
 from minicnn.train.progress import ProgressReport
-from minicnn.train.run import check_target, is_run, new_run, write_json
+from minicnn.train.run import CHECKPOINT_FILE, check_target, checkpoint_of, is_run, open_run, write_json
 
 
-def write_run(path, content):
-    with new_run(path) as folder:
+def write_run(path, content, **how):
+    with open_run(path, **how) as folder:
         for name in ("model.safetensors", "config.json", "history.csv"):
             (folder / name).write_text(content)
 
 
+def leave_unfinished(path, content="half"):
+    """As a training does that fails after its first checkpoint."""
+    with pytest.raises(RuntimeError), open_run(path) as folder:
+        (folder / CHECKPOINT_FILE).write_text(content)
+        (folder / ".x.1.tmp").write_text("torn")
+        raise RuntimeError
+
+
+def listing(path):
+    return {p.name: p.read_text() for p in path.iterdir()}
+
+
 def test_a_new_run_appears_when_complete(tmp_path):
     target = tmp_path / "runs" / "smile"
-    with new_run(target) as folder:
+    with open_run(target) as folder:
         (folder / "model.safetensors").write_text("1")
         (folder / "config.json").write_text("1")
-        assert not target.exists()
-    assert is_run(target) and [p.name for p in target.parent.iterdir()] == ["smile"]
+        (folder / CHECKPOINT_FILE).write_text("1")
+        assert not is_run(target) and folder == target / "unfinished"
+    assert is_run(target) and listing(target) == {"model.safetensors": "1", "config.json": "1"}
 
 
 def test_an_older_run_is_replaced_only_when_the_new_one_is_complete(tmp_path):
     target = tmp_path / "run"
     write_run(target, "old")
     (target / "notes.txt").write_text("mine")
-    with pytest.raises(RuntimeError), new_run(target) as folder:
+    with pytest.raises(RuntimeError), open_run(target) as folder:
         (folder / "model.safetensors").write_text("half")
         raise RuntimeError
-    assert (target / "model.safetensors").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    assert listing(target) == {"model.safetensors": "old", "config.json": "old", "history.csv": "old",
+                               "notes.txt": "mine"}
     write_run(target, "new")
-    assert {p.name: p.read_text() for p in target.iterdir()} == {
-        "model.safetensors": "new", "config.json": "new", "history.csv": "new", "notes.txt": "mine"}
+    assert listing(target) == {"model.safetensors": "new", "config.json": "new", "history.csv": "new",
+                               "notes.txt": "mine"}
 
 
-def test_a_failed_run_leaves_no_folders_behind(tmp_path):
-    with pytest.raises(KeyboardInterrupt), new_run(tmp_path / "a" / "b" / "run"):
+def test_a_run_that_failed_before_its_first_checkpoint_leaves_no_folders(tmp_path):
+    with pytest.raises(KeyboardInterrupt), open_run(tmp_path / "a" / "b" / "run"):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+def test_an_unfinished_run_is_kept_until_it_is_resumed_or_given_up(tmp_path):
+    target = tmp_path / "run"
+    write_run(target, "old")
+    leave_unfinished(target)
+    assert is_run(target) and checkpoint_of(target).read_text() == "half"
+    with pytest.raises(ValueError, match="holds an unfinished training: resume it, restart it"), open_run(target):
+        pytest.fail("opened")
+    with pytest.raises(RuntimeError), open_run(target, resume=True) as folder:
+        assert listing(folder) == {CHECKPOINT_FILE: "half"}  # and the torn file is gone
+        raise RuntimeError
+    assert checkpoint_of(target).read_text() == "half"
+    write_run(target, "new", restart=True)
+    assert listing(target) == {"model.safetensors": "new", "config.json": "new", "history.csv": "new"}
+
+
+def test_a_run_killed_while_it_is_put_in_its_place_is_still_unfinished(tmp_path, monkeypatch):
+    target = tmp_path / "run"
+
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit), open_run(target) as folder:
+        for name in ("model.safetensors", "config.json", CHECKPOINT_FILE):
+            (folder / name).write_text("1")
+        patch.setattr("pathlib.Path.rename", killed)
+    assert is_run(target) and checkpoint_of(target).exists()
+    write_run(target, "2", resume=True)
+    assert listing(target) == {"model.safetensors": "2", "config.json": "2", "history.csv": "2"}
+
+
+def test_one_training_at_a_time(tmp_path):
+    with open_run(tmp_path / "run") as folder:
+        (folder / CHECKPOINT_FILE).write_text("mine")
+        with (pytest.raises(ValueError, match="is being written by another training"),
+              open_run(tmp_path / "run", restart=True)):
+            pytest.fail("opened")
+        assert (folder / CHECKPOINT_FILE).read_text() == "mine"
 
 
 def test_an_empty_folder_may_be_used(tmp_path):
@@ -82,8 +136,8 @@ def test_learning_curves(epochs, tmp_path):
     loss, accuracy = figure.axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [HISTORY[:epochs] and [r[k] for r in HISTORY[:epochs]]
                                                                  for k in ("loss", "val_loss")]
-    assert [line.get_label() for line in accuracy.lines] == ["training", "val"]
-    report.save_png(figure, tmp_path / "curves.png")
+    assert [line.get_label() for line in accuracy.lines] == ["training", "validation"]
+    save_png(figure, tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size == (1440, 600) and len(set(np.asarray(picture.convert("L")).ravel().tolist())) > 10
 
@@ -97,12 +151,12 @@ def test_confusion_matrix_figure(tmp_path):
     figure = report.confusion_matrix_figure([[1200, 0], [0, 0]], ("no", "yes"), "a title")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["1,200", "100.0% of 1,200", "0", "0.0% of 1,200", "0", "0.0% of 0", "0", "0.0% of 0"]
-    report.save_png(figure, tmp_path / "matrix.png")
+    save_png(figure, tmp_path / "matrix.png")
 
 
 def test_pictures_are_the_same_each_time(tmp_path):
     for name in ("a.png", "b.png"):
-        report.save_png(report.learning_curves(HISTORY, "a title"), tmp_path / name)
+        save_png(report.learning_curves(HISTORY, "a title"), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -110,11 +164,14 @@ def test_pictures_are_the_same_each_time(tmp_path):
 def test_progress(terminal):
     text = io.StringIO()
     progress = ProgressReport(Console(file=text, force_terminal=terminal, width=100))
-    progress.on_start(mc.nn.Sequential(), 10, 2)
-    progress.on_step(1, 1, 0.5)
-    progress.on_epoch({"epoch": 1, "loss": 0.51234, "test_accuracy": 0.75})
-    progress.on_end()
-    line = "epoch  1/10  loss 0.512  test_accuracy 0.750  (0.0 s)"
+    trainer = SimpleNamespace(epoch=0, step=0)
+    progress.on_start(trainer, 10, 2)
+    trainer.step = 1
+    progress.on_step(trainer, 0.5)
+    trainer.epoch, trainer.step = 1, 0
+    progress.on_epoch(trainer, {"epoch": 1, "loss": 0.51234, "test_accuracy": 0.75, "lr": 0.000125})
+    progress.on_end(trainer)
+    line = "epoch  1/10  loss 0.512  test_accuracy 0.750  lr 0.000125  (0.0 s)"
     assert line in text.getvalue()
     if not terminal:
         assert text.getvalue() == line + "\n"

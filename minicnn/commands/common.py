@@ -1,0 +1,70 @@
+"""What the commands share: reading a run, speaking to the user, checking numbers."""
+
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..device import get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..nn import Module
+
+
+def is_path(name: str) -> bool:
+    """A path names a run, a bare word a model."""
+    return os.sep in name or (os.altsep or os.sep) in name or name in (".", "..") or name.endswith(".safetensors")
+
+
+def load_run(run: str) -> "Module":
+    """The model of a run."""
+    from ..models import load
+    from ..nn import Module
+
+    model = load(run)
+    if not isinstance(model, Module):
+        raise ValueError(f"{run} holds weights, but not which model they belong to")
+    return model
+
+
+def set_threads(threads: int | None) -> None:
+    """Use so many threads, or say why not."""
+    if threads is not None:
+        set_num_threads(threads)
+        if get_num_threads() != threads:
+            click.echo(f"minicnn was built without OpenMP: {get_num_threads()} thread, not {threads}", err=True)
+
+
+def print_json(content: Any) -> None:
+    """What a program reads: strict JSON, which has no NaN, on standard output."""
+    click.echo(json.dumps(content, indent=2, allow_nan=False))
+
+
+def make_console(stderr: bool = False) -> "Console":
+    """Where tables and progress go."""
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def say(console: "Console", text: str) -> None:
+    """A line of plain text."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def positive(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """An option's callback: a positive number, if there is one."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise click.BadParameter(f"{value} is not a positive number")
+    return value
+
+
+def fraction(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """An option's callback: a number above 0 and below 1, if there is one."""
+    if value is not None and not 0 < value < 1:
+        raise click.BadParameter(f"{value} is not above 0 and below 1")
+    return value

@@ -1,0 +1,28 @@
+"""Where data sets lie on this machine."""
+
+import os
+from pathlib import Path
+
+from .cifar10 import has_cifar10
+from .mnist import has_mnist
+
+HOLDS = {"mnist": has_mnist, "fashion": has_mnist, "cifar10": has_cifar10}
+
+
+def default_folder(name: str) -> Path:
+    """Where a data set is put that is fetched: minicnn/NAME in the user's cache ($XDG_CACHE_HOME or ~/.cache).
+
+    name: "mnist", "fashion" or "cifar10".
+    """
+    if name not in HOLDS:
+        raise ValueError(f"no data set {name!r}; there are {', '.join(HOLDS)}")
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification of XDG_CACHE_HOME says to pass over relative paths.
+    return (Path(cache) if os.path.isabs(cache) else Path.home() / ".cache") / "minicnn" / name
+
+
+def find(name: str) -> Path | None:
+    """The folder that holds all files of a data set: $MINICNN_DATA/NAME or `default_folder`; None if neither does."""
+    cached, given = default_folder(name), os.environ.get("MINICNN_DATA")
+    candidates = [Path(given) / name, cached] if given else [cached]
+    return next((folder for folder in candidates if HOLDS[name](folder)), None)

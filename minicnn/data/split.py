@@ -1,0 +1,41 @@
+"""Setting examples aside, and telling data sets apart."""
+
+import hashlib
+
+import numpy as np
+
+from .dataset import ArrayDataset, Dataset, Subset
+
+
+def split_off(dataset: ArrayDataset, share: float, seed: int = 0) -> tuple[Subset, Subset]:
+    """(the rest, the part set aside): `share` of the examples of each class, chosen by `seed`, for validation.
+
+    The labels are the data set's second field: ints, or 0 and 1 as floats. Both parts keep the set's order. ValueError
+    unless both parts have an example.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"split_off: share must be above 0 and below 1, got {share!r}")
+    labels = dataset.arrays[1].reshape(len(dataset), -1)
+    if labels.shape[1] != 1:
+        raise ValueError(f"split_off: labels must be one number each, got {labels.shape[1]}")
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(2,))))
+    aside = np.zeros(len(dataset), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels[:, 0] == label)
+        aside[generator.permutation(members)[: round(share * len(members))]] = True
+    if aside.all() or not aside.any():
+        raise ValueError(f"split_off: {share} of {len(dataset)} examples leaves nothing on one side")
+    return Subset(dataset, np.flatnonzero(~aside)), Subset(dataset, np.flatnonzero(aside))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A SHA-256 of all that is in a data set of arrays: the same data give the same, in any file."""
+    if isinstance(dataset, Subset) and isinstance(dataset.dataset, Dataset):
+        return hashlib.sha256(f"{fingerprint(dataset.dataset)} {dataset.indices.tolist()}".encode()).hexdigest()
+    if not isinstance(dataset, ArrayDataset):
+        raise TypeError(f"fingerprint: expected a data set of arrays, got {type(dataset).__name__}")
+    found = hashlib.sha256()
+    for array in dataset.arrays:
+        found.update(f"{array.dtype} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()

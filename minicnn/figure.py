@@ -1,0 +1,28 @@
+"""matplotlib figures that no global state knows of: drawn in memory, without windows and without pyplot."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .io.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#6b6b6b"  # told apart by the colour-blind too
+
+
+def new_figure(width: float, height: float, title: str) -> "Figure":
+    """An empty figure of width x height inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def save_png(figure: "Figure", path: str | Path) -> None:
+    """Write a figure as PNG, atomically."""
+    write_atomically(path, lambda file: figure.savefig(file, format="png"))
