@@ -3,9 +3,9 @@
     python -m benchmarks.data_pipeline smile --data DIR [--steps 60] [--rounds 7] [--threads 2]
 
 Rounds of steps take turns: batches as they come from the loader, augmented in its thread, and the same number of
-batches that lie ready in memory. Two figures follow. "waiting" is the time for which the training loop stood still until
-its next batch came. "in the network" is stricter: the time of a round on ready batches over that of a round on the
-loader's, so that it counts too what the loader's thread takes away from the network's threads.
+batches that lie ready in memory. Two figures follow. "waiting" is the time for which the training loop stood still
+until its next batch came. "in the network" is stricter: the time of a round on ready batches over that of a round on
+the loader's, so that it counts too what the loader's thread takes away from the network's threads.
 """
 
 import argparse

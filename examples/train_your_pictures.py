@@ -47,8 +47,8 @@ def main(folder: Path, out: Path) -> None:
     mc.manual_seed(0)
     found = data.load_picture_folders(folder, SIZE)
     learning, validation = data.split_off(found.train, 0.15)
-    print(f"{len(learning)} pictures to learn from, {len(validation)} to validate with, {len(found.test)} to test with; "
-          f"classes: {', '.join(found.classes)}")
+    print(f"{len(learning)} pictures to learn from, {len(validation)} to validate with, {len(found.test)} to test "
+          f"with; classes: {', '.join(found.classes)}")
 
     augment = t.Compose(t.ToFloat(), t.RandomHorizontalFlip(), t.RandomAffine(10, translate=(0.08, 0.08)),
                         t.ColorJitter(brightness=0.2, contrast=0.2))
@@ -80,7 +80,8 @@ def main(folder: Path, out: Path) -> None:
     chances = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     save_png(learning_curves(history, "my pictures", best_epoch=stopping.best_epoch), out / "learning_curves.png")
     save_png(confusion_matrix_figure(report["confusion_matrix"], found.classes, "test pictures"), out / "confusion.png")
-    save_png(mistakes_figure(found.test.arrays[0], labels, chances, found.classes, "surest mistakes"), out / "mistakes.png")
+    mistakes = mistakes_figure(found.test.arrays[0], labels, chances, found.classes, "surest mistakes")
+    save_png(mistakes, out / "mistakes.png")
     mc.save(model, out / "model.safetensors")
 
 

@@ -56,7 +56,8 @@ def write_cifar10(folder):
         rng = np.random.default_rng(number)
         y = np.arange(20) % 10
         x = rng.integers(0, 20, (20, 3, 32, 32)) + 23 * y[:, None, None, None]
-        batches.joinpath(name).write_bytes(np.concatenate([y[:, None], x.reshape(20, -1)], 1).astype(np.uint8).tobytes())
+        records = np.concatenate([y[:, None], x.reshape(20, -1)], axis=1).astype(np.uint8)
+        batches.joinpath(name).write_bytes(records.tobytes())
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +155,8 @@ def test_predict_reads_all_pictures_before_it_answers(how, said, run, mnist, tmp
 
 def test_cifar10(run, tmp_path):
     write_cifar10(tmp_path / "data")
-    code, out, err = run("train", "cifar10", "--data", tmp_path / "data", "--epochs", 2, "--batch-size", 20, "--augment",
-                         "--validation", 0.2, "--out", tmp_path / "run")
+    code, out, err = run("train", "cifar10", "--data", tmp_path / "data", "--epochs", 2, "--batch-size", 20,
+                         "--augment", "--validation", 0.2, "--out", tmp_path / "run")
     assert code == 0 and out == "" and "val_accuracy" in err, err
     model = mc.load(tmp_path / "run")
     x = mc.data.load_cifar10(tmp_path / "data").train.arrays[0]
@@ -170,7 +171,8 @@ def test_cifar10(run, tmp_path):
 def test_without_data_it_looks_in_the_cache(run, mnist, tmp_path, monkeypatch):
     monkeypatch.delenv("MINICNN_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for arguments in (["train", "mnist", "--out", tmp_path / "run"], ["evaluate", mnist / "run"], ["data", "show", "mnist"]):
+    for arguments in (["train", "mnist", "--out", tmp_path / "run"], ["evaluate", mnist / "run"],
+                      ["data", "show", "mnist"]):
         code, out, err = run(*arguments)
         assert code == 2 and out == "" and "minicnn data download mnist" in err
     write_idx(tmp_path / "minicnn", zipped=True)
