@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 1
     except OSError as error:
         code = _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except MemoryError as error:
+        code = _fail(f"not enough memory ({error})" if str(error) else "not enough memory")
     except (ValueError, RuntimeError, TrainingError) as error:
         code = _fail(str(error))
     sys.exit(code or 0)

@@ -2,7 +2,7 @@
 
 import click
 
-from .common import make_console, say
+from .common import filled, make_console, say
 
 
 @click.group()
@@ -12,7 +12,8 @@ def data() -> None:
 
 @data.command(short_help="Fetch a data set.")
 @click.argument("name", type=click.Choice(["mnist", "fashion", "cifar10"]))
-@click.option("--to", metavar="DIR", help="Folder to put it in.  [default: where `minicnn train` looks]")
+@click.option("--to", metavar="DIR", callback=filled,
+              help="Folder to put it in.  [default: where `minicnn train` looks]")
 def download(name: str, to: str | None) -> None:
     """Fetch NAME from where its authors keep it, and check it by its checksums."""
     from rich.progress import Progress
@@ -34,15 +35,16 @@ def download(name: str, to: str | None) -> None:
 @click.option("--augment", is_flag=True, help="Show what --augment makes of them, below each.")
 @click.option("--count", type=click.IntRange(1, 32), default=16, show_default=True, help="Pictures to draw.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Chooses the pictures.")
-@click.option("--out", metavar="FILE", help="PNG file to write.  [default: NAME.png]")
+@click.option("--out", metavar="FILE", callback=filled, help="PNG file to write.  [default: NAME.png]")
 def show(name: str, folder: str | None, augment: bool, count: int, seed: int, out: str | None) -> None:
     """Draw training pictures of NAME (smile, mnist, fashion or cifar10), before and after augmentation."""
-    from ..figure import save_png
+    from ..figure import check_png, save_png
     from ..train.recipes import Settings, find
     from ..train.training import augmentation_sheet, load_examples
 
     recipe = find(name)
     out = out or f"{recipe.name}.png"
+    check_png(out)
     examples = load_examples(recipe, folder)
     settings: Settings = recipe.settings(batch_size=count, seed=seed, augment=augment or None)
     save_png(augmentation_sheet(recipe, examples, settings), out)

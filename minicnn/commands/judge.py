@@ -86,10 +86,11 @@ def answer(model: "Module", picture: "np.ndarray", top: int) -> dict[str, Any]:
 
     from ..nn import evaluating
     from ..tensor import tensor
-    from ..train.judging import class_names, most_likely, probabilities
+    from ..train.judging import check_numbers, class_names, most_likely, probabilities
 
     with evaluating(model):
         logits = model(tensor(picture[None].astype(np.float32) / np.float32(255))).numpy()
+    check_numbers(logits)
     chances = probabilities(logits)[0]
     names = class_names(model, len(chances))
     best = [{"class": names[place], "probability": float(chances[place])} for place in most_likely(chances, top)]

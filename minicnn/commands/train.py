@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import fraction, make_console, positive, say, set_threads
+from ..device import MOST_THREADS
+from .common import a_number, filled, fraction, make_console, positive, say, set_threads
 
 if TYPE_CHECKING:
     from ..train.recipes import Examples, Recipe, Settings
@@ -35,11 +36,12 @@ INTERRUPTED = 130  # what a shell makes of an interrupt
 @click.option("--false-alarm-cost", metavar="COST", type=float, callback=positive,
               help="With --miss-cost: choose the detector's threshold that costs least on the validation pictures.")
 @click.option("--miss-cost", metavar="COST", type=float, callback=positive)
-@click.option("--threads", type=click.IntRange(min=1), help="Processors to use; the results don't depend on it.")
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS),
+              help="Processors to use; the results don't depend on it.")
 @click.option("--device", default="cpu", show_default=True, help="Where to train.")
-@click.option("--out", metavar="RUN", help="Folder to write to.  [default: runs/NAME]")
-@click.option("--checkpoint-every", metavar="SECONDS", type=click.FloatRange(min=0), default=30.0, show_default=True,
-              help="How much of the training an interruption may lose.")
+@click.option("--out", metavar="RUN", callback=filled, help="Folder to write to.  [default: runs/NAME]")
+@click.option("--checkpoint-every", metavar="SECONDS", type=click.FloatRange(min=0), callback=a_number, default=30.0,
+              show_default=True, help="How much of the training an interruption may lose.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished training in RUN, with its settings.")
 @click.option("--restart", is_flag=True, help="Give up the unfinished training in RUN.")
 def train(name: str, data: str | None, threads: int | None, device: str, out: str | None, checkpoint_every: float,

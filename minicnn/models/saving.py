@@ -4,6 +4,7 @@ A file holds the weights and, as text, the name and options to build the model f
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,10 @@ def load(path: str | Path) -> Module | dict[str, np.ndarray]:
     if text is None:
         return state
     config = _read_config(file, text)
+    held = sum(array.size for array in state.values())
+    for name, value in config["options"].items():
+        if isinstance(value, int) and value > held:  # before it becomes the size of a layer
+            raise ValueError(f"{file}: its option {name} is {value}, but the file holds {held} numbers only")
     before = random.get_state()
     try:
         model = create(config["model"], **config["options"])
@@ -89,6 +94,7 @@ def _is_config(config: Any) -> bool:
         and all(isinstance(value, KINDS[key]) for key, value in config.items())
         and all(isinstance(value, str | int | float | None) for value in config["options"].values())
         and all(isinstance(name, str) for name in config.get("classes", []))
+        and math.isfinite(config.get("threshold", 0.0))
     )
 
 

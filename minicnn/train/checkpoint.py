@@ -40,6 +40,17 @@ def read(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def load(path: str | Path, owner: Any) -> None:
+    """Give `owner.load_state_dict` what `write` wrote. ValueError, naming the file, if it is not a state of its own."""
+    state = read(path)
+    try:
+        owner.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # content of another kind than any state
+        raise ValueError(f"{path}: a damaged checkpoint ({type(error).__name__}: {error})") from error
+
+
 def _outline(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """The value as JSON holds it; its arrays go to `arrays`, each under the path that leads to it."""
     if isinstance(value, np.ndarray):

@@ -1,6 +1,7 @@
 """The trainings of the books: data, model, optimizer and loss of each, and what `minicnn train` does by default."""
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from .. import data, optim
 from ..data import transforms as t
 from ..nn import functional as F
+from ..ops.arguments import is_int
 from .metrics import accuracy
 
 
@@ -43,16 +45,34 @@ class Settings:
     miss_cost: float | None = None
 
     def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("patience", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            if not (is_int(value) and value >= least) and not (name == "patience" and value is None):
+                raise ValueError(f"{name} must be an int of at least {least}, got {value!r:.80}")
+        for name in ("lr", "clip_norm", "false_alarm_cost", "miss_cost"):
+            value = getattr(self, name)
+            if not (_is_number(value) and value > 0) and not (name != "lr" and value is None):
+                raise ValueError(f"{name} must be a positive number, got {value!r:.80}")
+        if not _is_number(self.validation) or not 0 <= self.validation < 1:
+            raise ValueError(f"validation must be from 0 to below 1, got {self.validation!r:.80}")
+        if self.average is not None and not (_is_number(self.average) and 0 < self.average < 1):
+            raise ValueError(f"average must be above 0 and below 1, got {self.average!r:.80}")
+        if not isinstance(self.augment, bool):
+            raise ValueError(f"augment must be True or False, got {self.augment!r:.80}")
         if self.patience is not None and not self.validation:
             raise ValueError("early stopping (patience) needs validation examples: the test examples choose nothing")
         if (self.false_alarm_cost is None) != (self.miss_cost is None):
             raise ValueError("the costs of a false alarm and of a miss belong together: give both or none")
         if self.miss_cost is not None and not self.validation:
             raise ValueError("a threshold by costs needs validation examples: the test examples choose nothing")
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"schedule must be 'constant' or 'cosine', got {self.schedule!r}")
+        if not isinstance(self.schedule, str) or self.schedule not in ("constant", "cosine"):
+            raise ValueError(f"schedule must be 'constant' or 'cosine', got {self.schedule!r:.80}")
         if self.warmup >= self.epochs:
             raise ValueError(f"warmup must be shorter than the training of {self.epochs} epochs, got {self.warmup}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class Examples(NamedTuple):
@@ -95,7 +115,14 @@ class Recipe:
         given = {name: value for name, value in asked.items() if value is not None}
         chosen = {**self.defaults, **(self.augmented if given.get("augment") else {}),
                   **((self.drawn or {}) if drawn else {}), **given}
-        return Settings(**chosen)
+        self.check(settings := Settings(**chosen))
+        return settings
+
+    def check(self, settings: Settings) -> None:
+        """ValueError if the settings ask for what such a network can't do."""
+        if settings.miss_cost is not None and not self.binary:
+            raise ValueError(f"costs of false alarms and misses are for a detector, which {self.name} is not: its "
+                             "pictures are of more than two classes")
 
     @property
     def loss(self) -> Callable[..., Any]:

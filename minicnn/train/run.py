@@ -27,11 +27,22 @@ CONFIG_FILE = "config.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 UNFINISHED = "unfinished"
 DISCARDED = ".discarded"  # what is left of `unfinished` when the run is complete, until it is removed
+WRITTEN = (MODEL_FILE, CONFIG_FILE, CHECKPOINT_FILE, "history.csv", "metrics.json", "learning_curves.png",
+           "confusion_matrix.png", "mistakes.png")  # fmt: skip
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is that of a complete run."""
-    return (path / MODEL_FILE).is_file() and (path / CONFIG_FILE).is_file()
+    """Whether a folder is that of a complete run. Others keep models in files of the same names: the content tells."""
+    return (path / MODEL_FILE).is_file() and "recipe" in read_config(path)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """What a run's config.json says; empty if it is missing or not that of a run."""
+    try:
+        config = json.loads((path / CONFIG_FILE).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def checkpoint_of(path: str | Path) -> Path:
@@ -41,12 +52,27 @@ def checkpoint_of(path: str | Path) -> Path:
 
 def check_target(path: Path) -> None:
     """ValueError unless a run may be written to `path`: nothing is there yet, an empty folder, or an older run."""
+    for parent in path.parents:
+        if parent.exists() and not parent.is_dir():
+            raise ValueError(f"{path}: {parent} is not a folder, choose another name")
     if path.is_dir():
+        for name in (UNFINISHED, DISCARDED):
+            _check_own(path / name)
         others = [file for file in path.iterdir() if file.name not in (UNFINISHED, DISCARDED)]
         if others and not is_run(path):
             raise ValueError(f"{path} holds files that are not of a run: it is left alone, choose another folder")
     elif path.exists() or path.is_symlink():
         raise ValueError(f"{path} is not a folder: it is left alone, choose another name")
+
+
+def _check_own(folder: Path) -> None:
+    """ValueError if a folder that will be emptied holds anything that no training has written."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"{folder} is not the folder of an unfinished training: it is left alone, choose another name")
+    for file in folder.iterdir() if folder.is_dir() else ():
+        torn = file.name.startswith(".") and file.suffix == ".tmp"
+        if file.is_symlink() or not file.is_file() or not (torn or file.name in WRITTEN):
+            raise ValueError(f"{file} is not of an unfinished training: it is left alone, choose another folder")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .. import random
 from ..nn import Module
+from ..ops.arguments import is_int
 from ..optim import ExponentialMovingAverage, ReduceLROnPlateau, clip_grad_norm_
 from . import checkpoint as checkpoints
 from .evaluation import Batch, Batches, Loss, Metric, Seen, check_finite, evaluate, predict
@@ -122,7 +123,7 @@ class Trainer:
         if resume and checkpoint is None:
             raise ValueError("fit: resume needs the checkpoint to go on from")
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            self.load_state_dict(checkpoints.read(checkpoint))
+            checkpoints.load(checkpoint, self)
         writer = checkpoints.Writer(checkpoint, checkpoint_every)
         started: list[Callback] = []
         began = perf_counter() - self.seconds
@@ -219,7 +220,7 @@ class Trainer:
     # --------------------------------------------------------------------------------------------- evaluating, saving
 
     def evaluated(self) -> AbstractContextManager[Any]:
-        """`with trainer.evaluated():` the model holds the weights that are evaluated: its averages, if there are any."""
+        """`with trainer.evaluated():` the model holds what is evaluated: its averages, if there are any."""
         return nullcontext() if self.average is None else self.average.applied()
 
     def evaluate(self, batches: Batches) -> Row:
@@ -253,13 +254,26 @@ class Trainer:
         if set(state) != {"trainer", *parts}:
             raise ValueError(f"Trainer.load_state_dict: the state is of {', '.join(sorted(state))}; this trainer has "
                              f"{', '.join(sorted(['trainer', *parts]))}")
+        own = state["trainer"]
+        check_progress(own)
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        own = state["trainer"]
         self.epoch, self.step, self.stopped, self.seconds = (
             own["epoch"], own["step"], own["stopped"], own["seconds"])
         self.history = History(own["history"])
         random.set_state(tuple(own["random"]))
+
+
+def check_progress(own: Mapping[str, Any]) -> None:
+    """ValueError if a saved state does not say how far a training is."""
+    epoch, step, seconds, rows = own["epoch"], own["step"], own["seconds"], own["history"]
+    if not (is_int(epoch) and is_int(step) and epoch >= 0 and step >= 0 and isinstance(own["stopped"], bool)
+            and isinstance(seconds, int | float) and seconds >= 0):
+        raise ValueError(f"Trainer.load_state_dict: expected counts of epochs and steps, got epoch {epoch!r:.20}, step "
+                         f"{step!r:.20}, stopped {own['stopped']!r:.20}, seconds {seconds!r:.20}")
+    if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+            and [row.get("epoch") for row in rows] == list(range(1, len(rows) + 1)) and len(rows) == epoch):
+        raise ValueError(f"Trainer.load_state_dict: expected a history of {epoch} epochs, got {rows!r:.80}")
 
 
 def batches_from(batches: Batches, epoch: int, step: int) -> Iterable[Batch]:

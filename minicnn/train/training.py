@@ -59,10 +59,15 @@ def unfinished(out: str | Path) -> Made | None:
     path = checkpoint_of(out)
     if not path.is_file():
         return None
+    state = checkpoints.read(path)
     try:
-        made = checkpoints.read(path)["Provenance"]
-        return Made(find(made["recipe"]), Settings(**made["settings"]), made["source"], made["synthetic"])
-    except (KeyError, TypeError) as error:
+        made = state["Provenance"]
+        recipe, settings = find(made["recipe"]), Settings(**made["settings"])
+        recipe.check(settings)
+        if not (isinstance(made["source"], str) and isinstance(made["synthetic"], bool)):
+            raise TypeError(f"the data are from {made['source']!r:.80}, synthetic {made['synthetic']!r:.80}")
+        return Made(recipe, settings, made["source"], made["synthetic"])
+    except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not the checkpoint of such a training ({error})") from error
 
 
@@ -97,6 +102,7 @@ def train(recipe: Recipe, examples: Examples, settings: Settings, out: str | Pat
     """
     with open_run(out, resume=resume, restart=restart) as folder:
         learning, validation = _split(examples.train, settings)
+        _check_both_classes(validation, settings)
         own = [Provenance(recipe, examples, settings), CSVLog(folder / "history.csv")]
         trainer = build(recipe, examples.classes, learning, settings, [*own, *callbacks], device)
         watched, name = (examples.test, "test") if validation is None else (validation, "val")
@@ -112,6 +118,15 @@ def train(recipe: Recipe, examples: Examples, settings: Settings, out: str | Pat
 def _split(examples: data.ArrayDataset, settings: Settings) -> tuple[data.Dataset, data.Dataset | None]:
     """The examples to learn from, and those to validate with if any are set aside."""
     return data.split_off(examples, settings.validation, settings.seed) if settings.validation else (examples, None)
+
+
+def _check_both_classes(validation: data.Dataset | None, settings: Settings) -> None:
+    """ValueError if a threshold is to be chosen on examples of one class, where any does."""
+    if validation is not None and settings.miss_cost is not None:
+        labels = validation.batch(np.arange(len(validation)))[1]
+        if len(np.unique(labels)) < 2:
+            raise ValueError(f"a threshold by costs needs validation examples of both classes, and all {len(labels)} "
+                             "are of one: set more aside")
 
 
 def build(recipe: Recipe, classes: Sequence[str], learning: data.Dataset, settings: Settings,
