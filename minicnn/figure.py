@@ -23,6 +23,11 @@ def new_figure(width: float, height: float, title: str) -> "Figure":
     return figure
 
 
+def plain(text: str) -> str:
+    """Text to be drawn as it stands: matplotlib takes what is between two dollar signs for a formula."""
+    return text.replace("$", r"\$")
+
+
 def check_png(path: str | Path) -> None:
     """ValueError or OSError if `save_png` could not write to `path`, to say so before there is anything to write."""
     path = Path(path)

@@ -142,10 +142,10 @@ def _rmsprop(parameters: Any, lr: float) -> optim.Optimizer:
 SMILE = Recipe(
     "smile", "a detector of smiles in faces of 64 x 64", "faces", "smile_detector",
     data.load_happy_house, lambda folder: data.load_split(folder, "test"), optim.Adam,
-    augment=(t.RandomHorizontalFlip(), t.RandomAffine(10, translate=(0.08, 0.08), scale=(0.9, 1.1)),
-             t.ColorJitter(brightness=0.2, contrast=0.2)),
+    augment=(t.RandomHorizontalFlip(), t.RandomAffine(12, translate=(0.1, 0.1), scale=(0.85, 1.15), shear=5),
+             t.ColorJitter(brightness=0.3, contrast=0.3), t.MixUp(0.2)),
     defaults={"epochs": 20, "batch_size": 32, "lr": 1e-3},
-    augmented={"epochs": 60, "validation": 0.1, "patience": 15},
+    augmented={"epochs": 60, "validation": 0.1, "patience": 20, "schedule": "cosine", "average": 0.99},
     drawn={"epochs": 6},
     binary=True,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..figure import BLUE, GREY, ORANGE, new_figure
+from ..figure import BLUE, GREY, ORANGE, new_figure, plain
 from .history import History
 
 if TYPE_CHECKING:
@@ -109,8 +109,9 @@ def _name_classes(axes: Any, names: Sequence[str]) -> None:
     places = range(len(names))
     font = 10 if len(names) <= 12 else 8
     slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > 40 else {}
-    axes.set_xticks(places, names, fontsize=font, **slanted)
-    axes.set_yticks(places, names, fontsize=font)
+    shown = [plain(name) for name in names]
+    axes.set_xticks(places, shown, fontsize=font, **slanted)
+    axes.set_yticks(places, shown, fontsize=font)
     axes.set_xlabel("predicted", color=GREY)
     axes.set_ylabel("true", color=GREY)
     axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
@@ -155,7 +156,7 @@ def mistakes_figure(pictures: ArrayLike, labels: ArrayLike, probabilities: Array
         image = images[place]
         axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0,
                     vmax=255 if image.dtype == np.uint8 else 1)
-        axes.set_title(caption, fontsize=7.5, pad=3)
+        axes.set_title(plain(caption), fontsize=7.5, pad=3)
     return figure
 
 

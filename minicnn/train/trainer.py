@@ -91,6 +91,14 @@ class Trainer:
             raise ValueError(f"Trainer: inputs must be a positive int, got {inputs!r}")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"Trainer: clip_norm must be positive, got {clip_norm!r}")
+        taken = sorted({"epoch", "loss", "lr"} & set(metrics or {}))
+        if taken:
+            raise ValueError(f"Trainer: the history has a column {taken[0]!r} already, call the metric otherwise")
+        kinds = [type(callback).__name__ for callback in callbacks if hasattr(callback, "state_dict")]
+        if len(set(kinds)) < len(kinds):
+            twice = next(kind for kind in kinds if kinds.count(kind) > 1)
+            raise ValueError(f"Trainer: two callbacks are called {twice}, and a checkpoint has one place of that name: "
+                             "use one, or a subclass")
         self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics or {}
         self.inputs, self.schedule, self.schedule_per = inputs, schedule, schedule_per
         self.clip_norm, self.average, self.callbacks = clip_norm, average, tuple(callbacks)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -77,6 +77,20 @@ class Provenance(Callback):
     def __init__(self, recipe: Recipe, examples: Examples, settings: Settings) -> None:
         self.made = {"recipe": recipe.name, "settings": asdict(settings), "source": examples.source,
                      "synthetic": examples.synthetic, "fingerprint": data.fingerprint(examples.train)}
+
+    def on_start(self, trainer: Trainer, epochs: int, steps: int | None) -> None:
+        """ValueError if a part of what was loaded is missing or of another step than the rest."""
+        taken = trainer.epoch * (steps or 0) + trainer.step
+        optimizer = cast(optim.Optimizer, trainer.optimizer)
+        counts = [("optimizer", optimizer.state.get(parameter, {"step": 0})["step"])
+                  for group in optimizer.param_groups for parameter in group["params"]]
+        if trainer.average is not None:
+            counts.append(("average", trainer.average.updates))
+        if trainer.schedule is not None:
+            counts.append(("schedule", trainer.schedule.last_epoch))
+        for part, count in counts:
+            if count != taken:
+                raise ValueError(f"a damaged checkpoint: {taken} steps were taken, but its {part} knows of {count}")
 
     def state_dict(self) -> dict[str, Any]:
         """Words and numbers."""
