@@ -17,7 +17,7 @@ from pathlib import Path
 import minicnn as mc
 from minicnn.train import Trainer
 from minicnn.train.recipes import RECIPES, find
-from minicnn.train.training import build, load_examples, training_batches
+from minicnn.train.training import build, training_batches
 
 
 def timed_round(trainer: Trainer, batches, steps: int) -> tuple[float, float]:
@@ -42,8 +42,8 @@ def main() -> None:
     options = parser.parse_args()
     mc.set_num_threads(options.threads)
     recipe = find(options.name)
-    examples = load_examples(recipe, options.data)
-    settings = recipe.settings(augment=True, validation=0.0 or None)
+    examples = recipe.examples(options.data)
+    settings = recipe.settings(augment=True, average=None)
     trainer = build(recipe, examples.classes, examples.train, settings, [])
     loader = training_batches(recipe, examples.train, settings)
     ready = list(islice(loader, min(options.steps, len(loader))))

@@ -15,7 +15,7 @@ from pathlib import Path
 import minicnn as mc
 from minicnn.train import Callback
 from minicnn.train.recipes import SMILE, Examples
-from minicnn.train.training import load_examples, train
+from minicnn.train.training import train
 
 
 class Watch(Callback):
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data (default: synthetic faces)")
     options = parser.parse_args()
     mc.set_num_threads(options.threads)
-    rows = measure(options.epochs, load_examples(SMILE, options.data))
+    rows = measure(options.epochs, SMILE.examples(options.data))
     for epoch, (step, memory) in enumerate(rows, 1):
         print(f"epoch {epoch:3}  {step:7.2f} ms a step  {memory:8.1f} MiB")
     (first_step, first_memory), (last_step, last_memory) = rows[1], rows[-1]

@@ -23,6 +23,7 @@ from minicnn.train import (
     Trainer,
     best_threshold,
     checkpoint,
+    provenance,
     recipes,
     training,
 )
@@ -88,7 +89,7 @@ def unfinished(faces, tmp_path_factory):
     settings = recipes.SMILE.settings(epochs=3, batch_size=5, validation=0.3, patience=2, average=0.9, warmup=1,
                                       schedule="cosine", clip_norm=1.0, augment=True)
     with pytest.raises(Paused):
-        examples = training.load_examples(recipes.SMILE, faces)
+        examples = recipes.SMILE.examples(faces)
         training.train(recipes.SMILE, examples, settings, out, callbacks=[PauseIn()])
     return checkpoint.read(checkpoint_of(out))
 
@@ -280,7 +281,7 @@ DAMAGE = [
 @pytest.fixture(scope="module")
 def resumable(faces, unfinished, tmp_path_factory):
     """A function that goes on, to its first step, with a changed state, which it is given in place of the file's."""
-    out, examples = tmp_path_factory.mktemp("resumable"), training.load_examples(recipes.SMILE, faces)
+    out, examples = tmp_path_factory.mktemp("resumable"), recipes.SMILE.examples(faces)
     checkpoint_of(out).parent.mkdir()
     checkpoint.write(checkpoint_of(out), unfinished)
     written = checkpoint_of(out).stat()
@@ -293,7 +294,7 @@ def resumable(faces, unfinished, tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoint, "read", lambda path: state)
             try:
-                made = training.unfinished(out)
+                made = provenance.unfinished(out)
                 training.train(made.recipe, examples, made.settings, out, resume=True, callbacks=[Reached()])
             finally:
                 assert [*out.rglob("*")] == [out / "unfinished", checkpoint_of(out)]

@@ -25,13 +25,12 @@ def evaluate(run: str, data: str | None, as_json: bool) -> None:
     """
     from ..train.judging import evaluate_model
     from ..train.recipes import find
-    from ..train.training import load_test_examples
 
     model = load_run(run)
     recipe = find(getattr(model, "config", {})["model"])
     if data is None and recipe.drawn is not None:
         click.echo("Without --data, these are SYNTHETIC faces: drawn by minicnn, not photographs.", err=True)
-    report = evaluate_model(model, load_test_examples(recipe, data))
+    report = evaluate_model(model, recipe.test_examples(data))
     if as_json:
         print_json(report)
     else:

@@ -9,8 +9,9 @@ from ..device import MOST_THREADS
 from .common import a_number, filled, fraction, make_console, positive, say, set_threads
 
 if TYPE_CHECKING:
-    from ..train.recipes import Examples, Recipe, Settings
-    from ..train.training import Made
+    from ..train.provenance import Made
+    from ..train.recipes import Examples, Recipe
+    from ..train.settings import Settings
 
 INTERRUPTED = 130  # what a shell makes of an interrupt
 
@@ -52,7 +53,8 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
     plain or .gz; for cifar10 the folder cifar-10-batches-bin or -py. Without --data, smile learns from built-in
     synthetic faces, drawn by the computer; the others look where `minicnn data download` puts them.
 
-    With --augment, smile trains for up to 60 epochs and stops early on a tenth of the training faces.
+    With --augment, smile trains for up to 60 epochs, with the cosine schedule and averaged weights, and stops early on
+    a tenth of the training faces.
 
     RUN then holds model.safetensors (see `minicnn evaluate` and `minicnn predict`), history.csv, metrics.json,
     config.json, and pictures: learning_curves.png, confusion_matrix.png, mistakes.png. An older run there is replaced
@@ -60,9 +62,9 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
     whatever stops the training, --resume goes on with it and ends with the same model, bit for bit.
     """
     from ..device import resolve
+    from ..train.provenance import unfinished
     from ..train.recipes import find
     from ..train.run import is_run
-    from ..train.training import load_examples, unfinished
 
     if resume and restart:
         raise click.UsageError("--resume and --restart: choose one")
@@ -85,14 +87,14 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
     _check_free(folder, resume or restart)
     if data is None and recipe.drawn is not None:
         say(console, "Without --data, these are SYNTHETIC faces: drawn by minicnn, not photographs. Drawing them ...")
-    examples = load_examples(recipe, data)
+    examples = recipe.examples(data)
     how = {"resume": resume, "restart": restart, "device": device, "checkpoint_every": checkpoint_every}
     _run(recipe, examples, settings, folder, console, how)
 
 
 def _check_same(folder: Path, made: "Made", recipe: "Recipe", asked: dict[str, Any]) -> None:
     """A run is gone on with as it was begun."""
-    from ..train.recipes import changed
+    from ..train.settings import changed
 
     different = changed(made.settings, asked)
     if made.recipe.name != recipe.name:
