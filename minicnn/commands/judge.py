@@ -43,6 +43,9 @@ def _print_report(report: dict[str, Any]) -> None:
             for name, scores in value.items():
                 values = "  ".join(f"{part} {_written(score)}" for part, score in scores.items())
                 click.echo(f"{name:17} {values}")
+        elif key == "confusion_matrix" and len(value) > 2:
+            width = max(len(str(count)) for row in value for count in row)
+            click.echo("\n".join([key, *("  " + "  ".join(f"{count:{width}}" for count in row) for row in value)]))
         elif key != "notes":
             click.echo(f"{key:17} {_written(value)}")
     for note in report["notes"]:
