@@ -43,7 +43,7 @@ def main() -> None:
     mc.set_num_threads(options.threads)
     recipe = find(options.name)
     examples = recipe.examples(options.data)
-    settings = recipe.settings(augment=True, average=None)
+    settings = recipe.settings(augment=True)
     trainer = build(recipe, examples.classes, examples.train, settings, [])
     loader = training_batches(recipe, examples.train, settings)
     ready = list(islice(loader, min(options.steps, len(loader))))

@@ -2,7 +2,7 @@
 
     python -m benchmarks.long_run [--epochs 30] [--threads 2] [--data DIR]
 
-Trains the smile detector, with augmentation, a validation split, averaged weights and a checkpoint after each epoch.
+Trains the smile detector, with augmentation, a validation split, averaged weights and checkpoints.
 The time of an epoch is the median over its steps, so that what else the machine does in between counts little.
 """
 

@@ -168,6 +168,37 @@ def test_cifar10(run, tmp_path):
     assert json.loads(run("evaluate", tmp_path / "run", "--data", tmp_path / "data", "--json")[1])["examples"] == 20
 
 
+def test_a_run_on_clothes_is_judged_by_clothes(run, mnist, tmp_path, monkeypatch):
+    """The files and the network of MNIST and Fashion-MNIST are alike."""
+    monkeypatch.setenv("MINICNN_DATA", str(tmp_path))
+    for name in ("mnist", "fashion"):
+        write_idx(tmp_path / name, zipped=True)
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(
+        gzip.compress(struct.pack(">II", 2049, 50) + bytes(50)))
+    assert run("train", "fashion", "--epochs", 4, "--batch-size", 8, "--out", tmp_path / "run")[0] == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    report = json.loads(run("evaluate", tmp_path / "run", "--json")[1])
+    assert metrics["accuracy"] > 0.5 and report["accuracy"] == metrics["accuracy"]
+    assert "Ankle boot" in report["per_class"] and mc.load(tmp_path / "run").config["recipe"] == "fashion"
+
+
+def test_predict_goes_by_the_threshold(run, tmp_path):
+    mc.manual_seed(0)
+    model = mc.models.create("smile")
+    model.config |= {"classes": ["not smiling", "smiling"], "threshold": 2.0}
+    face = np.zeros((1, 64, 64, 3), "f4")
+    with mc.no_grad():
+        logit = model.eval()(mc.tensor(face)).item()
+        model[13].bias += 1.0 - logit  # the logit becomes 1: likely, but not above the threshold
+    mc.save(model, tmp_path / "model.safetensors")
+    Image.fromarray(face[0].astype(np.uint8)).save(tmp_path / "face.png")
+    (found,) = json.loads(run("predict", tmp_path, tmp_path / "face.png", "--json")[1])
+    assert found["answer"] == "not smiling" and found["classes"][0]["class"] == "smiling"
+    assert found["probability"] == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-5)
+    assert found["threshold"] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-5)
+    assert "so not smiling, as the threshold is 88.1%" in run("predict", tmp_path, tmp_path / "face.png")[1]
+
+
 def test_without_data_it_looks_in_the_cache(run, mnist, tmp_path, monkeypatch):
     monkeypatch.delenv("MINICNN_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

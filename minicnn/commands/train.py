@@ -116,7 +116,7 @@ def _check_free(folder: Path, allowed: bool) -> None:
 def _run(recipe: "Recipe", examples: "Examples", settings: "Settings", folder: Path, console: Any,
          how: dict[str, Any]) -> None:
     """Train, and say how it ended."""
-    from ..train import Paused, PauseOnSignals, ProgressReport
+    from ..train import Paused, PauseOnSignals, ProgressReport, TrainingError
     from ..train.run import checkpoint_of
     from ..train.training import train as run_training
 
@@ -128,9 +128,12 @@ def _run(recipe: "Recipe", examples: "Examples", settings: "Settings", folder: P
     except Paused as paused:
         say(console, f"Training {paused}. --resume goes on from there.")
         raise click.exceptions.Exit(INTERRUPTED) from None
-    except OSError:
-        if checkpoint_of(folder).exists():
-            say(console, f"The last checkpoint, in {checkpoint_of(folder).parent}, is whole: --resume goes on from it.")
+    except (OSError, TrainingError) as error:
+        kept = checkpoint_of(folder)
+        if kept.exists() and isinstance(error, OSError):
+            say(console, f"The last checkpoint, in {kept.parent}, is whole: --resume goes on from it.")
+        elif kept.exists():
+            say(console, f"What led to this is in {kept.parent}; --restart, with other settings, gives it up.")
         raise
     things = f"{'synthetic ' if examples.synthetic else ''}test {recipe.things}"
     say(console, f"Accuracy on {metrics['examples']:,} {things}: {metrics['accuracy']:.1%}. The run is in {folder}")

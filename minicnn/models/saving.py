@@ -20,15 +20,16 @@ from .registry import create
 MODEL_FILE = "model.safetensors"  # its name in the folder of a run
 KEY = "minicnn"  # one entry of metadata, as the library writes several in no certain order
 NEEDED = ("model", "options")
-KINDS = {"model": str, "options": dict, "classes": list, "threshold": float}  # what a model's `config` may hold
+# What a model's `config` may hold.
+KINDS = {"model": str, "options": dict, "classes": list, "threshold": float, "recipe": str}
 
 
 def save(model_or_state: Module | Mapping[str, Any], path: str | Path) -> None:
     """Write a model, or a state dict, to a .safetensors file. An older file is replaced once the new one is complete.
 
     Of a model that `models.create` made, its `config` is saved too, so that `load` can build it again: "model" and
-    "options", and where a training put them there the names of the "classes" and a detector's "threshold". Of any
-    other model, only the weights.
+    "options", and where a training put them there its "recipe", the names of the "classes" and a detector's
+    "threshold". Of any other model, only the weights.
     """
     path = Path(path)
     if path.suffix != ".safetensors":

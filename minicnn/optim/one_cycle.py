@@ -74,7 +74,7 @@ class OneCycleLR(Schedule):
         turns = [(0.0, start), (up, top), *([(2 * up, start)] if self.three_phase else []), (last, end)]
         for (begin, a), (stop, b) in zip(turns, turns[1:], strict=False):
             if self.last_epoch <= stop or stop == last:
-                return self._anneal(a, b, (self.last_epoch - begin) / (stop - begin))
+                return self._anneal(a, b, min((self.last_epoch - begin) / (stop - begin), 1.0))
         raise AssertionError("the last turn takes all steps that are left")
 
     def _anneal(self, a: float, b: float, share: float) -> float:

@@ -86,12 +86,21 @@ def check_kinds(schedule: Any, state_dict: Mapping[str, Any]) -> None:
 def _alike(own: Any, value: Any) -> bool:
     """Whether a loaded value is of the kind that a schedule has there. Dicts are checked by those they belong to."""
     if isinstance(own, list | tuple):
-        return isinstance(value, list | tuple) and len(value) == len(own) and all(map(_alike, own, value))
-    if own is None or (isinstance(own, int | float) and not isinstance(own, bool)):
-        if value is None or not isinstance(value, int | float) or isinstance(value, bool):
+        return isinstance(value, list | tuple) and len(value) == len(own) and all(map(_alike, map(_rate, own), value))
+    if own is None or _is_number(own):
+        if not _is_number(value):
             return own is None and value is None
         return isfinite(value) and (not isinstance(own, int) or value == int(value))
     return isinstance(value, type(own))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _rate(own: Any) -> Any:
+    """What stands in lists are rates: one that is given as an int, as lr=1, need not stay one."""
+    return float(own) if _is_number(own) else own
 
 
 def check_optimizer(name: str, optimizer: Any) -> None:

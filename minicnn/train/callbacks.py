@@ -81,8 +81,8 @@ class EarlyStopping(Callback):
                 and (weights is None or isinstance(weights, Mapping)) and (value is None) == (epoch == 0)):
             raise ValueError(f"EarlyStopping.load_state_dict: expected an epoch, its value and its weights, got epoch "
                              f"{epoch!r:.20}, value {value!r:.20}")
-        self.best_epoch, self.best_value, self.best_weights = (
-            state["best_epoch"], state["best_value"], state["best_weights"])
+        self.best_epoch, self.best_value = epoch, value
+        self.best_weights = None if weights is None else dict(weights)
 
 
 class CSVLog(Callback):

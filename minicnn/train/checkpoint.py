@@ -15,7 +15,7 @@ import numpy as np
 from ..io.safetensors import read_metadata, read_safetensors, write_safetensors
 
 KEY = "minicnn.checkpoint"
-ARRAY = "array"  # {"array": "model.0.weight"} stands in the JSON where the array of that name belongs
+ARRAY = "minicnn.array"  # {ARRAY: "model.0.weight"} stands in the JSON where the array of that name belongs
 
 
 def write(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -59,6 +59,8 @@ def _outline(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
         arrays[path] = value
         return {ARRAY: path}
     if isinstance(value, Mapping):
+        if ARRAY in value or len({str(key) for key in value}) < len(value):
+            raise ValueError(f"checkpoint: {path} has a key {ARRAY!r}, or two keys that read the same")
         return {str(key): _outline(item, f"{path}.{key}" if path else str(key), arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_outline(item, f"{path}.{place}", arrays) for place, item in enumerate(value)]

@@ -44,7 +44,9 @@ class Provenance(Callback):
 
     def __init__(self, recipe: Recipe, examples: Examples, settings: Settings) -> None:
         self.made = {"recipe": recipe.name, "settings": asdict(settings), "source": examples.source,
-                     "synthetic": examples.synthetic, "fingerprint": data.fingerprint(examples.train)}
+                     "synthetic": examples.synthetic,
+                     "fingerprint": [data.fingerprint(part) for part in (examples.train, examples.test)],
+                     "augmentation": [repr(transform) for transform in recipe.augment if settings.augment]}
 
     def on_start(self, trainer: Trainer, epochs: int, steps: int | None) -> None:
         """ValueError if a part of what was loaded is missing or of another step than the rest."""
@@ -67,7 +69,8 @@ class Provenance(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """ValueError if that is not what this run is made of."""
         if state["fingerprint"] != self.made["fingerprint"]:
-            raise ValueError(f"{self.made['source']}: not the training data that the run was begun with (from "
+            raise ValueError(f"{self.made['source']}: not the data that the run was begun with (from "
                              f"{state['source']})")
-        if (state["recipe"], state["settings"]) != (self.made["recipe"], self.made["settings"]):
-            raise ValueError("the run was begun with other settings")
+        for part in ("recipe", "settings", "augmentation"):
+            if state[part] != self.made[part]:
+                raise ValueError(f"the run was begun with another {part}: {state[part]}, now it is {self.made[part]}")

@@ -1,4 +1,4 @@
-"""The trainings of the books: data, model, optimizer and loss of each, and what `minicnn train` does by default."""
+"""The trainings that `minicnn train` knows: data, model, optimizer and loss of each, and its defaults."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -74,7 +74,7 @@ class Recipe:
             raise data.DataError(f"there is no data for {self.name} on this machine: say in which folder it is, or "
                                  f"fetch it by `minicnn data download {self.name}`")
         found = self.load(Path(where))
-        return Examples(found.train, found.test, tuple(found.classes), str(where))
+        return Examples(found.train, found.test, tuple(found.classes), str(Path(where).resolve()))
 
     def test_examples(self, folder: str | Path | None) -> data.ArrayDataset:
         """The test examples; of a folder, no other files are read."""

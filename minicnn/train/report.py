@@ -29,7 +29,8 @@ def learning_curves(history: History, title: str, best_epoch: int | None = None)
     """
     if not history:
         raise ValueError("learning_curves: the history has no epochs")
-    panels = [name for name in ("loss", "accuracy", "lr") if any(p + name in history[0] for p, _, _ in CURVES)]
+    there = {column for row in history for column in row}
+    panels = [name for name in ("loss", "accuracy", "lr") if there & {prefix + name for prefix, _, _ in CURVES}]
     figure = new_figure(4.8 * len(panels), 4.0, title)
     for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw_curves(axes, history, name)
@@ -46,10 +47,11 @@ def _draw_curves(axes: Any, history: History, name: str) -> None:
 
     lowest = 1.0
     for prefix, label, colour in CURVES:
-        if prefix + name in history[0]:
-            values = history.column(prefix + name)
+        found = [(row["epoch"], row[prefix + name]) for row in history if prefix + name in row]
+        if found:
+            epochs, values = zip(*found, strict=True)
             lowest = min(lowest, *values)
-            axes.plot(history.column("epoch"), values, "o-" if len(history) <= MARKED else "-", color=colour,
+            axes.plot(epochs, values, "o-" if len(history) <= MARKED else "-", color=colour,
                       markersize=3.5, linewidth=1.8, label=label, clip_on=False)
     axes.set_title("learning rate" if name == "lr" else name, fontsize=11)
     axes.set_xlabel("epoch", color=GREY)

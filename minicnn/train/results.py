@@ -67,7 +67,8 @@ def _draw(folder: Path, recipe: Recipe, examples: Examples, history: History, me
     title = f"{metrics['accuracy']:.1%} of {metrics['examples']:,} test {kind} right"
     save_png(confusion_matrix_figure(metrics["confusion_matrix"], names, title), folder / "confusion_matrix.png")
     chances = probabilities(outputs)
-    predicted = (outputs[:, 0] > threshold_of(model)).astype(int) if recipe.binary else outputs.argmax(-1)
+    above = outputs[:, 0].astype(np.float64) > threshold_of(model)
+    predicted = above.astype(int) if recipe.binary else outputs.argmax(-1)
     mistakes = mistakes_figure(examples.test.arrays[0], labels.reshape(-1).astype(int), chances, names,
                                f"the most confident mistakes on the test {kind}", predicted=predicted)
     save_png(mistakes, folder / "mistakes.png")

@@ -26,11 +26,11 @@ def train(recipe: Recipe, examples: Examples, settings: Settings, out: str | Pat
 
     resume: go on from the checkpoint of an unfinished run there, if there is one, with the same bits as if it had never
     stopped; restart: give it up. Whatever goes wrong (TrainingError: the loss became infinite or nan), the run that was
-    at `out` before stays, and so does the last checkpoint.
+    at `out` before stays, and the last checkpoint and the history until then are in `out`/unfinished.
     """
+    learning, validation = _split(examples.train, settings)
+    _check_both_classes(validation, settings)
     with open_run(out, resume=resume, restart=restart) as folder:
-        learning, validation = _split(examples.train, settings)
-        _check_both_classes(validation, settings)
         own = [Provenance(recipe, examples, settings), CSVLog(folder / "history.csv")]
         trainer = build(recipe, examples.classes, learning, settings, [*own, *callbacks], device)
         watched, name = (examples.test, "test") if validation is None else (validation, "val")
@@ -62,7 +62,7 @@ def build(recipe: Recipe, classes: Sequence[str], learning: data.Dataset, settin
     """The trainer of a recipe, with a fresh model."""
     random.manual_seed(settings.seed)
     model = create(recipe.model).to(device)
-    model.config["classes"] = list(classes)
+    model.config |= {"recipe": recipe.name, "classes": list(classes)}
     for module in model.modules():
         if isinstance(module, nn.Normalize):
             found = transforms.Normalize.fit(learning)

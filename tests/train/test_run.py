@@ -1,5 +1,6 @@
 import io
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,6 +101,33 @@ def test_one_training_at_a_time(tmp_path):
               open_run(tmp_path / "run", restart=True)):
             pytest.fail("opened")
         assert (folder / CHECKPOINT_FILE).read_text() == "mine"
+
+
+def test_who_finds_a_run_locked_leaves_it_alone(tmp_path):
+    """Also before its first checkpoint."""
+    with open_run(tmp_path / "run") as folder:
+        with pytest.raises(ValueError, match="is being written by another"), open_run(tmp_path / "run"):
+            pytest.fail("opened")
+        assert folder.is_dir()
+
+
+@pytest.mark.parametrize("moves", [1, 2, 3])
+def test_a_first_run_killed_between_two_moves_is_gone_on_with(moves, tmp_path, monkeypatch):
+    target, done = tmp_path / "run", []
+
+    def replace(source, destination):
+        if len(done) == moves:
+            raise SystemExit
+        done.append(destination)
+        os.rename(source, destination)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit), open_run(target) as folder:
+        for name in ("model.safetensors", "history.csv", "metrics.json", "config.json", CHECKPOINT_FILE):
+            (folder / name).write_text(NEW)
+        patch.setattr("minicnn.train.run.os.replace", replace)
+    assert checkpoint_of(target).exists()
+    write_run(target, NEW, resume=True)
+    assert not (target / "unfinished").exists()
 
 
 def test_an_empty_folder_may_be_used(tmp_path):
