@@ -65,7 +65,8 @@ class OneCycleLR(Schedule):
 
     def rate(self, group: Group, base_lr: float) -> float:
         place = next(i for i, other in enumerate(self.optimizer.param_groups) if other is group)
-        return self._between(*(rates[place] for rates in self.rates))
+        rate = self._between(*(rates[place] for rates in self.rates))
+        return max(rate, 0.0)  # a straight line goes on below 0 in the one step that loops take after the last
 
     def _between(self, start: float, top: float, end: float) -> float:
         """The value of now: from start to top, then to end; in three phases by way of start."""
@@ -74,7 +75,7 @@ class OneCycleLR(Schedule):
         turns = [(0.0, start), (up, top), *([(2 * up, start)] if self.three_phase else []), (last, end)]
         for (begin, a), (stop, b) in zip(turns, turns[1:], strict=False):
             if self.last_epoch <= stop or stop == last:
-                return self._anneal(a, b, min((self.last_epoch - begin) / (stop - begin), 1.0))
+                return self._anneal(a, b, (self.last_epoch - begin) / (stop - begin))
         raise AssertionError("the last turn takes all steps that are left")
 
     def _anneal(self, a: float, b: float, share: float) -> float:
