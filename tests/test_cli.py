@@ -8,22 +8,9 @@ import pytest
 from PIL import Image
 
 import minicnn as mc
-from minicnn import cli
 
 PICTURES = ["confusion_matrix.png", "learning_curves.png", "mistakes.png"]
 FILES = sorted([*PICTURES, "config.json", "history.csv", "metrics.json", "model.safetensors"])
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            cli.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return exited.value.code, out, err
-
-    return call
 
 
 @pytest.fixture

@@ -11,22 +11,9 @@ import pytest
 from PIL import Image
 
 import minicnn as mc
-from minicnn import cli
 
 FILES = ["config.json", "confusion_matrix.png", "history.csv", "learning_curves.png", "metrics.json", "mistakes.png",
          "model.safetensors"]  # fmt: skip
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            cli.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return exited.value.code, out, err
-
-    return call
 
 
 def digits(count, seed):
