@@ -17,7 +17,7 @@ cdef extern from "winograd.h" nogil:
                         Py_ssize_t point)
     void winograd_output_grad(int n, Py_ssize_t channels, const float* dy, Py_ssize_t row, Py_ssize_t pixel, float* to,
                               Py_ssize_t point)
-    void winograd_filter(int r, Py_ssize_t filters, const float* w, Py_ssize_t tap, float* to, Py_ssize_t point)
+    void winograd_filters(int r, Py_ssize_t filters, const float* w, Py_ssize_t tap, float* to, Py_ssize_t point)
     void winograd_filter_grad(int r, Py_ssize_t filters, const float* source, Py_ssize_t point, float* dw,
                               Py_ssize_t tap)
     void winograd_output(int n, Py_ssize_t channels, const float* source, Py_ssize_t point, const float* bias,
@@ -28,7 +28,8 @@ cdef enum:
     SQUARE_NUMBERS = 98304      # transformed squares of a block: most of the second-level cache
     SHARED_NUMBERS = 2097152    # those of a block that all threads work on: a part of the third-level cache
     SHARED_SQUARES = 128
-    FILTER_CHANNELS = 64        # channels of filters that are transformed at a time
+    PIECE_CHANNELS = 256        # channels that are multiplied at a time: a panel's filters fit the first-level cache
+    TAP_CHANNELS = 32           # channels of filters that are packed at a time
     FILTER_NUMBERS = 1048576    # of filters that are transformed once and kept
     SUM_CHANNELS = 48           # channels of a unit of sums
     SUM_NUMBERS = 393216        # of sums that each thread keeps for itself
@@ -110,44 +111,49 @@ cdef struct Correlation:
     Source source
     Spread spread                       # of the transformed squares of a block
     Py_ssize_t block, chunk             # squares that are transformed, and those that are multiplied, at a time
-    Py_ssize_t panels, pieces           # of filters, and of a panel: up to FILTER_CHANNELS channels each
-    Py_ssize_t filter_point, m_point    # steps between the points of a piece, and of the products
-    const float* filters                # all transformed pieces; NULL: transform each when it is needed
-    Py_ssize_t taps, piece, m, table, bytes     # where in a thread's workspace, behind a window, they begin; its end
+    Py_ssize_t panels                   # of filters
+    Py_ssize_t filter_point, m_point    # steps between the points of a panel of filters, and of the products
+    const float* filters                # all transformed filters; NULL: a panel is transformed when it is needed
+    Py_ssize_t taps, panel, m, table, bytes     # where in a thread's workspace, behind a window, they begin; its end
 
 
-cdef void transform_filters(const Correlation* job, Py_ssize_t panel, Py_ssize_t piece, float* to,
-                            float* taps) noexcept nogil:
-    """Transform some channels of a panel of filters: [36][channels][width]."""
+cdef void transform_filters(const Correlation* job, Py_ssize_t panel, float* to, float* taps) noexcept nogil:
+    """Transform a panel of filters: [36][C][width]."""
     cdef const Conv* c = job.c
     cdef const Phase* phase = job.phase
-    cdef Py_ssize_t width = tile_width(sizeof(float)), first = piece * FILTER_CHANNELS, r, s, d
-    cdef Py_ssize_t channels = min(FILTER_CHANNELS, c.C - first)
-    cdef const float* w = job.w + phase.w + first * job.layout.channel + panel * width * job.layout.filter
-    for r in range(c.R):
-        for s in range(c.S):
-            pack_panel(job.layout, w + r * phase.w_row + s * phase.w_column, min(width, c.K - panel * width), channels,
-                       taps + (r * c.S + s) * channels * width)
-    for d in range(channels):
-        winograd_filter(c.R, width, taps + d * width, channels * width, to + d * width, job.filter_point)
+    cdef Py_ssize_t width = tile_width(sizeof(float)), first, channels, i, r, s
+    cdef const float* w = job.w + phase.w + panel * width * job.layout.filter
+    for i in range(ceil_div(c.C, TAP_CHANNELS)):
+        first = i * TAP_CHANNELS
+        channels = min(TAP_CHANNELS, c.C - first)
+        for r in range(c.R):
+            for s in range(c.S):
+                pack_panel(job.layout, w + r * phase.w_row + s * phase.w_column + first * job.layout.channel,
+                           min(width, c.K - panel * width), channels, taps + (r * c.S + s) * channels * width)
+        winograd_filters(c.R, channels * width, taps, channels * width, to + first * width, job.filter_point)
 
 
 cdef void multiply_squares(const Correlation* job, const float* squares, Py_ssize_t count, const float* filters,
-                           Py_ssize_t channels, bint add, float* m, Py_ssize_t* table) noexcept nogil:
-    """m (+)= the 36 products of transformed squares and a piece of filters: [36][squares][width]."""
-    cdef Py_ssize_t width = tile_width(sizeof(float)), start = 0, point, i, t
+                           float* m, Py_ssize_t* table) noexcept nogil:
+    """The 36 products of transformed squares and a panel of filters: [36][squares][width]."""
+    cdef Py_ssize_t width = tile_width(sizeof(float)), start = 0, point, piece, i, t
     cdef Py_ssize_t* places = table + whole_tiles(count)
-    cdef Walk walk = Walk(1, channels, 1, width, &start)
-    cdef Store store = Store(0, width, add)
+    cdef Walk walk = Walk(1, 0, 1, width, &start)
+    cdef Store store = Store(0, width, False)
     for t in range(whole_tiles(count)):
         table[t] = min(t, count - 1) * job.spread.square
         places[t] = t * width
     for point in range(PRODUCTS):
-        for i in range(ceil_div(count, TILE_ROWS)):
-            t = i * TILE_ROWS
-            store.height = min(TILE_ROWS, count - t)
-            tile_float(&walk, &store, squares + point * job.spread.point, table + t,
-                       filters + point * job.filter_point, NULL, m + point * job.m_point, places + t)
+        for piece in range(max(1, ceil_div(job.c.C, PIECE_CHANNELS))):
+            start = piece * PIECE_CHANNELS
+            walk.length = min(PIECE_CHANNELS, job.c.C - start)
+            store.add = piece > 0
+            for i in range(ceil_div(count, TILE_ROWS)):
+                t = i * TILE_ROWS
+                store.height = min(TILE_ROWS, count - t)
+                tile_float(&walk, &store, squares + point * job.spread.point, table + t,
+                           filters + point * job.filter_point + start * width, NULL, m + point * job.m_point,
+                           places + t)
 
 
 cdef void write_outputs(const Correlation* job, Py_ssize_t first, Py_ssize_t count, Py_ssize_t panel,
@@ -169,16 +175,11 @@ cdef void write_outputs(const Correlation* job, Py_ssize_t first, Py_ssize_t cou
 cdef void correlate_panel(const Correlation* job, const float* squares, Py_ssize_t first, Py_ssize_t count,
                           Py_ssize_t panel, char* own) noexcept nogil:
     """The outputs of some squares, transformed already, for a panel of filters."""
-    cdef Py_ssize_t piece, channels
-    cdef const float* filters = <const float*>(own + job.piece)
-    for piece in range(job.pieces):
-        channels = min(FILTER_CHANNELS, job.c.C - piece * FILTER_CHANNELS)
-        if job.filters:
-            filters = job.filters + (panel * job.pieces + piece) * PRODUCTS * job.filter_point
-        else:
-            transform_filters(job, panel, piece, <float*>filters, <float*>(own + job.taps))
-        multiply_squares(job, squares + piece * FILTER_CHANNELS, count, filters, channels, piece > 0,
-                         <float*>(own + job.m), <Py_ssize_t*>(own + job.table))
+    cdef const float* filters = job.filters + panel * PRODUCTS * job.filter_point
+    if job.filters == NULL:
+        filters = <const float*>(own + job.panel)
+        transform_filters(job, panel, <float*>filters, <float*>(own + job.taps))
+    multiply_squares(job, squares, count, filters, <float*>(own + job.m), <Py_ssize_t*>(own + job.table))
     write_outputs(job, first, count, panel, <const float*>(own + job.m))
 
 
@@ -192,15 +193,15 @@ cdef void correlate_block(const Correlation* job, Py_ssize_t first, float* trans
 
 cdef void share_out_squares(Correlation* job, float* filters, char* start, int team) noexcept nogil:
     """Transform all filters, then block by block."""
-    cdef Py_ssize_t size = PRODUCTS * job.filter_point, task
+    cdef Py_ssize_t task
     cdef char* own
-    for task in prange(job.panels * job.pieces, num_threads=team, schedule="dynamic"):
+    for task in prange(job.panels, num_threads=team, schedule="dynamic"):
         own = start + threadid() * job.bytes
-        transform_filters(job, task // job.pieces, task % job.pieces, filters + task * size, <float*>(own + job.taps))
+        transform_filters(job, task, filters + task * PRODUCTS * job.filter_point, <float*>(own + job.taps))
     job.filters = filters
     for task in prange(ceil_div(job.squares.count, job.block), num_threads=team, schedule="dynamic"):
         own = start + threadid() * job.bytes
-        correlate_block(job, task * job.block, <float*>(own + job.piece), own)
+        correlate_block(job, task * job.block, <float*>(own + job.panel), own)
 
 
 cdef void share_out_filters(const Correlation* job, float* transformed, char* start, int team) noexcept nogil:
@@ -232,11 +233,9 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     job.squares = squares_of(c)
     job.source = Source(x, c.H, c.W, c.C, phase.top, phase.left, WINOGRAD_POINTS)
     job.panels = ceil_div(c.K, width)
-    job.pieces = max(1, ceil_div(c.C, FILTER_CHANNELS))
-    job.filter_point = odd_lines(min(c.C, FILTER_CHANNELS) * width)
+    job.filter_point = odd_lines(c.C * width)
     # Many squares and few filters: threads take blocks of squares. Otherwise they take filters, and share the squares.
-    by_squares = (job.squares.count >= TASKS * most
-                  and job.panels * job.pieces * PRODUCTS * job.filter_point <= FILTER_NUMBERS)
+    by_squares = job.squares.count >= TASKS * most and job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
     if not by_squares:
         most = min(SHARED_SQUARES, SHARED_NUMBERS // (PRODUCTS * max(1, depth)))
     job.block = whole_tiles(even(job.squares.count, most))
@@ -245,15 +244,15 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     job.spread = Spread(odd_lines(job.block * depth), width, depth)
     job.m_point = odd_lines(job.chunk * width)
     # the workspace: what is shared, transformed filters or squares; and for each thread a window of the picture, taps,
-    # a piece of filters or squares, products, a table of places
+    # a panel of filters or squares, products, a table of places
     cdef Py_ssize_t squares_bytes = PRODUCTS * job.spread.point * sizeof(float)
-    cdef Py_ssize_t piece_bytes = PRODUCTS * job.filter_point * sizeof(float)
+    cdef Py_ssize_t panel_bytes = PRODUCTS * job.filter_point * sizeof(float)
     job.taps = whole_lines(PRODUCTS * depth * sizeof(float))
-    job.piece = job.taps + whole_lines(c.R * c.S * min(c.C, FILTER_CHANNELS) * width * sizeof(float))
-    job.m = job.piece + (squares_bytes if by_squares else piece_bytes)
+    job.panel = job.taps + whole_lines(c.R * c.S * min(c.C, TAP_CHANNELS) * width * sizeof(float))
+    job.m = job.panel + (squares_bytes if by_squares else panel_bytes)
     job.table = job.m + PRODUCTS * job.m_point * sizeof(float)
     job.bytes = job.table + whole_lines(2 * job.chunk * sizeof(Py_ssize_t))
-    shared = job.panels * job.pieces * piece_bytes if by_squares else squares_bytes
+    shared = job.panels * panel_bytes if by_squares else squares_bytes
     cdef void* workspace = allocate(shared + team * job.bytes + LINE, 1)
     cdef char* start = first_line(workspace)
     with nogil:

@@ -123,7 +123,7 @@ static void winograd_output_grad(int n, ptrdiff_t channels, const float *dy, ptr
 }
 
 /* r x r taps, `tap` numbers apart. */
-static void winograd_filter(int r, ptrdiff_t filters, const float *w, ptrdiff_t tap, float *to, ptrdiff_t point) {
+static void winograd_filters(int r, ptrdiff_t filters, const float *w, ptrdiff_t tap, float *to, ptrdiff_t point) {
     for (ptrdiff_t k = 0; k < filters; k += LANES)
         if (r == 3)
             along_both_axes(FILTER, 3, w + k, 3 * tap, tap, to + k, WINOGRAD_POINTS * point, point);
