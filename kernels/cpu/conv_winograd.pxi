@@ -25,14 +25,16 @@ cdef extern from "winograd.h" nogil:
 
 cdef enum:
     PRODUCTS = 36               # WINOGRAD_POINTS along either axis
-    SQUARE_NUMBERS = 98304      # transformed squares of a block: most of the second-level cache
-    SHARED_NUMBERS = 2097152    # those of a block that all threads work on: a part of the third-level cache
-    SHARED_SQUARES = 128
+    SQUARE_NUMBERS = 65536      # transformed squares that a thread works on: they fit the second-level cache
+    BLOCK_SQUARES = 12          # of them, at least
+    FILTER_NUMBERS = 1048576    # transformed filters that are kept
+    SHARED_SQUARES = 128        # that all threads work on
+    SHARED_NUMBERS = 1048576    # of them and the output's gradient: a part of the third-level cache
+    SUM_SQUARES = 96            # but so many
     PIECE_CHANNELS = 256        # channels that are multiplied at a time: a panel's filters fit the first-level cache
     TAP_CHANNELS = 32           # channels of filters that are packed at a time
-    FILTER_NUMBERS = 1048576    # of filters that are transformed once and kept
     SUM_CHANNELS = 48           # channels of a unit of sums
-    SUM_NUMBERS = 393216        # of sums that each thread keeps for itself
+    UNITS = 4                   # that are worth sharing out
 
 cdef struct Squares:
     Py_ssize_t side             # outputs along a side: 4 or 2
@@ -223,7 +225,7 @@ cdef void share_out_filters(const Correlation* job, float* transformed, char* st
 cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* layout, const float* x, const float* w,
                             const float* bias, float* y) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(c.C)
-    cdef Py_ssize_t most = max(2 * TILE_ROWS, SQUARE_NUMBERS // (PRODUCTS * max(1, depth))), chunks, shared
+    cdef Py_ssize_t most, chunks, shared
     cdef int team = threads(c.N * c.P * c.Q * c.K * c.R * c.S * c.C)
     cdef Correlation job
     cdef bint by_squares
@@ -235,11 +237,12 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     job.panels = ceil_div(c.K, width)
     job.filter_point = odd_lines(c.C * width)
     # Many squares and few filters: threads take blocks of squares. Otherwise they take filters, and share the squares.
-    by_squares = job.squares.count >= TASKS * most and job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
+    most = min(SQUARE_NUMBERS // (PRODUCTS * max(1, depth)), job.squares.count // TASKS)
+    by_squares = most >= BLOCK_SQUARES and job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
     if not by_squares:
-        most = min(SHARED_SQUARES, SHARED_NUMBERS // (PRODUCTS * max(1, depth)))
+        most = SHARED_SQUARES
     job.block = whole_tiles(even(job.squares.count, most))
-    chunks = 1 if by_squares else min(ceil_div(TASKS, job.panels), ceil_div(job.block, 4 * TILE_ROWS))
+    chunks = 1 if by_squares else min(ceil_div(TASKS, job.panels), ceil_div(job.block, BLOCK_SQUARES))
     job.chunk = whole_tiles(ceil_div(job.block, chunks))
     job.spread = Spread(odd_lines(job.block * depth), width, depth)
     job.m_point = odd_lines(job.chunk * width)
@@ -349,7 +352,7 @@ cdef void share_out_units(const FilterGrad* job, float* x, float* dy, float* dw,
 
 cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, float* dw) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(float)), size = c.R * c.S * c.C * c.K
-    cdef Py_ssize_t x_panels = ceil_div(c.C, width), parts, part
+    cdef Py_ssize_t x_panels = ceil_div(c.C, width), square, most, parts, part
     cdef int team = threads(c.N * c.P * c.Q * size)
     cdef FilterGrad job
     cdef bint by_squares
@@ -364,9 +367,10 @@ cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, fl
     job.groups = ceil_div(c.C, SUM_CHANNELS)
     job.point = odd_lines(min(c.C, SUM_CHANNELS) * width)
     # Few sums: each thread has its own and takes blocks of squares. Otherwise they take sums, and share the squares.
-    by_squares = job.groups * job.panels * PRODUCTS * job.point <= SUM_NUMBERS
-    part = (SQUARE_NUMBERS if by_squares else SHARED_NUMBERS) // (PRODUCTS * (x_panels + job.panels) * width)
-    job.block = whole_tiles(even(job.squares.count, max(2 * TILE_ROWS, part)))
+    by_squares = job.groups * job.panels < UNITS
+    square = PRODUCTS * (x_panels + job.panels) * width
+    most = max(BLOCK_SQUARES, SQUARE_NUMBERS // square) if by_squares else max(SUM_SQUARES, SHARED_NUMBERS // square)
+    job.block = whole_tiles(even(job.squares.count, most))
     parts = min(PARTS, ceil_div(job.squares.count, job.block)) if by_squares else 1
     job.x_spread = Spread(odd_lines(x_panels * job.block * width), job.block * width, width)
     job.dy_spread = Spread(odd_lines(job.panels * job.block * width), job.block * width, width)

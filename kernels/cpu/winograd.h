@@ -27,6 +27,7 @@
 #define LANES ((ptrdiff_t)(TILE_BYTES / sizeof(float)))
 #define AT(pointer) (*(Vector *)(pointer))
 #define UNROLL _Pragma("GCC unroll 6")
+#define ROLLED _Pragma("GCC unroll 1")
 
 static const float SCALE[WINOGRAD_POINTS] = {1 / 4.f, -1 / 6.f, -1 / 6.f, 1 / 24.f, 1 / 24.f, 1};
 
@@ -91,14 +92,14 @@ TILE_INLINE void along_both_axes(Transform transform, int n, const float *from, 
     const int in = transform == OUTPUT_GRAD || transform == FILTER ? n : WINOGRAD_POINTS;
     const int out = transform == OUTPUT || transform == FILTER_GRAD ? n : WINOGRAD_POINTS;
     Vector half[WINOGRAD_POINTS][WINOGRAD_POINTS], line[WINOGRAD_POINTS], result[WINOGRAD_POINTS];
-    UNROLL for (int j = 0; j < in; j++) {
-        UNROLL for (int i = 0; i < in; i++) line[i] = AT(from + i * row + j * column);
+    ROLLED for (int j = 0; j < in; j++, from += column) {
+        UNROLL for (int i = 0; i < in; i++) line[i] = AT(from + i * row);
         along_one_axis(transform, n, line, result);
         UNROLL for (int i = 0; i < out; i++) half[i][j] = result[i];
     }
-    UNROLL for (int i = 0; i < out; i++) {
+    ROLLED for (int i = 0; i < out; i++, to += to_row) {
         along_one_axis(transform, n, half[i], result);
-        UNROLL for (int j = 0; j < out; j++) AT(to + i * to_row + j * to_column) = result[j];
+        UNROLL for (int j = 0; j < out; j++) AT(to + j * to_column) = result[j];
     }
 }
 
