@@ -8,7 +8,7 @@
 # The gradient by the picture is the same with the filters turned around. The gradient by the filters is 36 products as
 # well, channels by filters, with sums over the squares.
 #
-# NaN and infinity reach every output of the squares whose inputs they are among, and no other.
+# NaN and infinity spread: they may reach all outputs of the squares whose inputs they are among, and reach no other.
 
 cdef extern from "winograd.h" nogil:
     enum:
