@@ -27,7 +27,7 @@ cdef enum:
     PRODUCTS = 36               # WINOGRAD_POINTS along either axis
     SQUARE_NUMBERS = 65536      # transformed squares that a thread works on: they fit the second-level cache
     BLOCK_SQUARES = 12          # of them, at least
-    FILTER_NUMBERS = 1048576    # transformed filters that are kept
+    FILTER_NUMBERS = 1048576    # transformed filters, if they are not more, are made beforehand and kept
     SHARED_SQUARES = 128        # that all threads work on
     SHARED_NUMBERS = 1048576    # of them and the output's gradient: a part of the third-level cache
     SUM_SQUARES = 96            # but so many
@@ -116,7 +116,8 @@ cdef struct Correlation:
     Py_ssize_t panels                   # of filters
     Py_ssize_t filter_point, m_point    # steps between the points of a panel of filters, and of the products
     const float* filters                # all transformed filters; NULL: a panel is transformed when it is needed
-    Py_ssize_t taps, panel, m, table, bytes     # where in a thread's workspace, behind a window, they begin; its end
+    # where in a thread's workspace, behind a window, they begin; its end
+    Py_ssize_t taps, transformed, m, table, bytes
 
 
 cdef void transform_filters(const Correlation* job, Py_ssize_t panel, float* to, float* taps) noexcept nogil:
@@ -179,7 +180,7 @@ cdef void correlate_panel(const Correlation* job, const float* squares, Py_ssize
     """The outputs of some squares, transformed already, for a panel of filters."""
     cdef const float* filters = job.filters + panel * PRODUCTS * job.filter_point
     if job.filters == NULL:
-        filters = <const float*>(own + job.panel)
+        filters = <const float*>(own + job.transformed)
         transform_filters(job, panel, <float*>filters, <float*>(own + job.taps))
     multiply_squares(job, squares, count, filters, <float*>(own + job.m), <Py_ssize_t*>(own + job.table))
     write_outputs(job, first, count, panel, <const float*>(own + job.m))
@@ -193,17 +194,20 @@ cdef void correlate_block(const Correlation* job, Py_ssize_t first, float* trans
         correlate_panel(job, transformed, first, count, panel, own)
 
 
-cdef void share_out_squares(Correlation* job, float* filters, char* start, int team) noexcept nogil:
-    """Transform all filters, then block by block."""
+cdef void transform_all_filters(const Correlation* job, float* filters, char* start, int team) noexcept nogil:
+    cdef Py_ssize_t panel
+    for panel in prange(job.panels, num_threads=team, schedule="dynamic"):
+        transform_filters(job, panel, filters + panel * PRODUCTS * job.filter_point,
+                          <float*>(start + threadid() * job.bytes + job.taps))
+
+
+cdef void share_out_squares(const Correlation* job, char* start, int team) noexcept nogil:
+    """Each thread takes blocks of squares."""
     cdef Py_ssize_t task
     cdef char* own
-    for task in prange(job.panels, num_threads=team, schedule="dynamic"):
-        own = start + threadid() * job.bytes
-        transform_filters(job, task, filters + task * PRODUCTS * job.filter_point, <float*>(own + job.taps))
-    job.filters = filters
     for task in prange(ceil_div(job.squares.count, job.block), num_threads=team, schedule="dynamic"):
         own = start + threadid() * job.bytes
-        correlate_block(job, task * job.block, <float*>(own + job.panel), own)
+        correlate_block(job, task * job.block, <float*>(own + job.transformed), own)
 
 
 cdef void share_out_filters(const Correlation* job, float* transformed, char* start, int team) noexcept nogil:
@@ -225,10 +229,10 @@ cdef void share_out_filters(const Correlation* job, float* transformed, char* st
 cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* layout, const float* x, const float* w,
                             const float* bias, float* y) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(c.C)
-    cdef Py_ssize_t most, chunks, shared
+    cdef Py_ssize_t most, chunks
     cdef int team = threads(c.N * c.P * c.Q * c.K * c.R * c.S * c.C)
     cdef Correlation job
-    cdef bint by_squares
+    cdef bint keep_filters, by_squares
     if c.N * c.P * c.Q * c.K == 0:
         return 0
     job.c, job.phase, job.layout, job.w, job.bias, job.y, job.filters = c, phase, layout, w, bias, y, NULL
@@ -237,32 +241,39 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     job.panels = ceil_div(c.K, width)
     job.filter_point = odd_lines(c.C * width)
     # Many squares and few filters: threads take blocks of squares. Otherwise they take filters, and share the squares.
+    keep_filters = job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
     most = min(SQUARE_NUMBERS // (PRODUCTS * max(1, depth)), job.squares.count // TASKS)
-    by_squares = most >= BLOCK_SQUARES and job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
+    by_squares = keep_filters and most >= BLOCK_SQUARES
     if not by_squares:
         most = SHARED_SQUARES
     job.block = whole_tiles(even(job.squares.count, most))
-    chunks = 1 if by_squares else min(ceil_div(TASKS, job.panels), ceil_div(job.block, BLOCK_SQUARES))
+    chunks = 1 if by_squares else min(ceil_div(TASKS, job.panels),
+                                      ceil_div(job.block, BLOCK_SQUARES if keep_filters else SUM_SQUARES))
     job.chunk = whole_tiles(ceil_div(job.block, chunks))
     job.spread = Spread(odd_lines(job.block * depth), width, depth)
     job.m_point = odd_lines(job.chunk * width)
-    # the workspace: what is shared, transformed filters or squares; and for each thread a window of the picture, taps,
-    # a panel of filters or squares, products, a table of places
+    # the workspace: transformed filters and squares that are shared; and for each thread a window of the picture, taps,
+    # transformed squares or a panel of filters of its own, products, a table of places
     cdef Py_ssize_t squares_bytes = PRODUCTS * job.spread.point * sizeof(float)
     cdef Py_ssize_t panel_bytes = PRODUCTS * job.filter_point * sizeof(float)
+    cdef Py_ssize_t filters_bytes = job.panels * panel_bytes if keep_filters else 0
+    cdef Py_ssize_t shared_bytes = filters_bytes + (0 if by_squares else squares_bytes)
     job.taps = whole_lines(PRODUCTS * depth * sizeof(float))
-    job.panel = job.taps + whole_lines(c.R * c.S * min(c.C, TAP_CHANNELS) * width * sizeof(float))
-    job.m = job.panel + (squares_bytes if by_squares else panel_bytes)
+    job.transformed = job.taps + whole_lines(c.R * c.S * min(c.C, TAP_CHANNELS) * width * sizeof(float))
+    job.m = job.transformed + (squares_bytes if by_squares else 0 if keep_filters else panel_bytes)
     job.table = job.m + PRODUCTS * job.m_point * sizeof(float)
     job.bytes = job.table + whole_lines(2 * job.chunk * sizeof(Py_ssize_t))
-    shared = job.panels * panel_bytes if by_squares else squares_bytes
-    cdef void* workspace = allocate(shared + team * job.bytes + LINE, 1)
+    cdef void* workspace = allocate(shared_bytes + team * job.bytes + LINE, 1)
     cdef char* start = first_line(workspace)
+    cdef char* own = start + shared_bytes
     with nogil:
+        if keep_filters:
+            transform_all_filters(&job, <float*>start, own, team)
+            job.filters = <float*>start
         if by_squares:
-            share_out_squares(&job, <float*>start, start + shared, team)
+            share_out_squares(&job, own, team)
         else:
-            share_out_filters(&job, <float*>start, start + shared, team)
+            share_out_filters(&job, <float*>(start + filters_bytes), own, team)
     free(workspace)
     return 0
 
