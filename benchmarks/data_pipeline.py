@@ -3,9 +3,9 @@
     python -m benchmarks.data_pipeline smile --data DIR [--steps 60] [--rounds 7] [--threads 2]
 
 Rounds of steps take turns: batches as they come from the loader, augmented in its thread, and the same number of
-batches that lie ready in memory. Two figures follow. "waiting" is the time for which the training loop stood still until
-its next batch came. "in the network" is stricter: the time of a round on ready batches over that of a round on the
-loader's, so that it counts too what the loader's thread takes away from the network's threads.
+batches that lie ready in memory. Two figures follow. "waiting" is the time for which the training loop stood still
+until its next batch came. "in the network" is stricter: the time of a round on ready batches over that of a round on
+the loader's, so that it counts too what the loader's thread takes away from the network's threads.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import minicnn as mc
 from minicnn.train import Trainer
 from minicnn.train.recipes import RECIPES, find
-from minicnn.train.training import build, load_examples, training_batches
+from minicnn.train.training import build, training_batches
 
 
 def timed_round(trainer: Trainer, batches, steps: int) -> tuple[float, float]:
@@ -42,8 +42,8 @@ def main() -> None:
     options = parser.parse_args()
     mc.set_num_threads(options.threads)
     recipe = find(options.name)
-    examples = load_examples(recipe, options.data)
-    settings = recipe.settings(augment=True, validation=0.0 or None)
+    examples = recipe.examples(options.data)
+    settings = recipe.settings(augment=True)
     trainer = build(recipe, examples.classes, examples.train, settings, [])
     loader = training_batches(recipe, examples.train, settings)
     ready = list(islice(loader, min(options.steps, len(loader))))

@@ -1,24 +1,24 @@
-"""Train on folders of pictures of your own: one folder a class, any sizes, any picture format.
+"""Train on folders of pictures of your own: one folder a class, of any sizes, PNG, JPEG and other formats.
 
     python examples/train_your_pictures.py [FOLDER [OUT]]
 
 FOLDER holds train/CLASS/*.png and test/CLASS/*.png (or .jpg ...). Without it the example draws some faces and puts them
-into such folders first. It shows what a training usually has: pictures set aside for validation, augmentation, a
-schedule, averaged weights, an early end, a checkpoint to go on from, a report and pictures of it all. A minute.
+into such folders first. What comes out is in OUT, by default a new folder `my_training`. It shows what a training
+usually has: pictures set aside for validation, augmentation, a schedule, averaged weights, an early end, a checkpoint
+to go on from, a report and pictures of it all. A minute.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 import minicnn as mc
 from minicnn import data, nn
 from minicnn.data import transforms as t
 from minicnn.figure import save_png
-from minicnn.train import CSVLog, EachEpoch, EarlyStopping, Trainer, accuracy, class_report
+from minicnn.train import CSVLog, EachEpoch, EarlyStopping, PauseOnSignals, Trainer, accuracy, class_report
 from minicnn.train.report import confusion_matrix_figure, learning_curves, mistakes_figure
 
 SIZE = (64, 64)
@@ -47,8 +47,8 @@ def main(folder: Path, out: Path) -> None:
     mc.manual_seed(0)
     found = data.load_picture_folders(folder, SIZE)
     learning, validation = data.split_off(found.train, 0.15)
-    print(f"{len(learning)} pictures to learn from, {len(validation)} to validate with, {len(found.test)} to test with; "
-          f"classes: {', '.join(found.classes)}")
+    print(f"{len(learning)} pictures to learn from, {len(validation)} to validate with, {len(found.test)} to test "
+          f"with; classes: {', '.join(found.classes)}")
 
     augment = t.Compose(t.ToFloat(), t.RandomHorizontalFlip(), t.RandomAffine(10, translate=(0.08, 0.08)),
                         t.ColorJitter(brightness=0.2, contrast=0.2))
@@ -67,7 +67,7 @@ def main(folder: Path, out: Path) -> None:
         metrics={"accuracy": lambda labels, scores: accuracy(labels, scores.argmax(1))},
         schedule=mc.optim.CosineAnnealingLR(optimizer, epochs * len(train_batches)), schedule_per="step",
         clip_norm=1.0, average=mc.optim.ExponentialMovingAverage(model, 0.98),
-        callbacks=[stopping, CSVLog(out / "history.csv"), EachEpoch(lambda row: print(
+        callbacks=[stopping, PauseOnSignals(), CSVLog(out / "history.csv"), EachEpoch(lambda row: print(
             "  ".join(f"{name} {value:.3g}" for name, value in row.items())))],
     )  # fmt: skip
     # Interrupt this and start it again: it goes on where it was.
@@ -77,19 +77,20 @@ def main(folder: Path, out: Path) -> None:
     scores, labels = trainer.predict(test_batches)
     report = class_report(labels, scores, found.classes)
     print(f"the weights of epoch {stopping.best_epoch} get {report['accuracy']:.1%} of the test pictures right")
-    chances = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    chances = nn.functional.softmax(mc.tensor(scores), dim=1).numpy()
     save_png(learning_curves(history, "my pictures", best_epoch=stopping.best_epoch), out / "learning_curves.png")
     save_png(confusion_matrix_figure(report["confusion_matrix"], found.classes, "test pictures"), out / "confusion.png")
-    save_png(mistakes_figure(found.test.arrays[0], labels, chances, found.classes, "surest mistakes"), out / "mistakes.png")
+    mistakes = mistakes_figure(found.test.arrays[0], labels, chances, found.classes, "surest mistakes")
+    save_png(mistakes, out / "mistakes.png")
     mc.save(model, out / "model.safetensors")
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        given = [Path(argument) for argument in sys.argv[1:]]
-        if not given:
-            draw_pictures(Path(scratch) / "pictures")
-        target = given[1] if len(given) > 1 else Path(scratch) / "out"
+        pictures = Path(sys.argv[1] if len(sys.argv) > 1 else scratch)
+        target = Path(sys.argv[2] if len(sys.argv) > 2 else "my_training")
+        if len(sys.argv) < 2:
+            draw_pictures(pictures)
         target.mkdir(parents=True, exist_ok=True)
-        main(given[0] if given else Path(scratch) / "pictures", target)
-        print(f"files: {', '.join(sorted(path.name for path in target.iterdir()))}")
+        main(pictures, target)
+        print(f"{target}: {', '.join(sorted(path.name for path in target.iterdir()))}")

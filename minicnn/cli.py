@@ -22,8 +22,6 @@ FAILED = 2
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 if it went well, 2 with a message on standard error if not."""
-    from .train import TrainingError
-
     try:
         code = commands.main(arguments, prog_name="minicnn", standalone_mode=False)
     except click.UsageError as error:
@@ -39,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 1
     except OSError as error:
         code = _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-    except (ValueError, RuntimeError, TrainingError) as error:
+    except MemoryError as error:
+        code = _fail(f"not enough memory ({error})" if str(error) else "not enough memory")
+    except (ValueError, RuntimeError) as error:
         code = _fail(str(error))
     sys.exit(code or 0)
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from .kernels import cpu
 
+MOST_THREADS = 1024  # beyond what processors have; where a system gives no more threads, OpenMP ends the process
+
 
 def resolve(device: str) -> str:
     """The full name of a device, or an error that says why it can't be used."""
@@ -41,9 +43,9 @@ def cuda_is_available() -> bool:
 
 
 def set_num_threads(count: int) -> None:
-    """How many threads the CPU kernels use. Results don't depend on it."""
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"set_num_threads: expected a positive int, got {count!r}")
+    """How many threads the CPU kernels use, 1 to 1024. Results don't depend on it."""
+    if not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
+        raise ValueError(f"set_num_threads: expected an int from 1 to {MOST_THREADS}, got {count!r}")
     cpu.set_num_threads(count)
 
 

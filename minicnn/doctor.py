@@ -18,14 +18,6 @@ import minicnn
 from .device import cuda_is_available, get_num_threads
 from .kernels import cpu
 
-# What tells that a data set is there, below the data folder.
-DATA_FILES = {
-    "smiles": "smiles/train_happy.h5",
-    "smiles/large": "smiles/large/train_happy.h5",
-    "mnist": "mnist/train-images-idx3-ubyte.gz",
-    "cifar10": "cifar10",
-}
-
 
 def diagnose() -> dict[str, Any]:
     """Everything, as plain values for JSON, in sections."""
@@ -108,19 +100,29 @@ def _error_name(library: Any, code: int) -> str:
 
 
 def _data() -> dict[str, Any]:
+    """The data sets that are there: in $MINICNN_DATA, or where `minicnn data download` puts them."""
+    from .data.places import HOLDS, find
+
     folder = os.environ.get("MINICNN_DATA")
-    if not folder:
-        return {"folder": None, "sets": [], "note": "MINICNN_DATA is not set"}
-    path = Path(folder)
-    found = [name for name, file in DATA_FILES.items() if (path / file).exists()]
-    note = None if path.is_dir() else f"MINICNN_DATA: {folder} is not a folder"
-    return {"folder": folder, "sets": found, "note": note}
+    try:
+        found = {name: find(name) for name in HOLDS}
+        if folder:
+            smiles = [path for path in (Path(folder) / "smiles", Path(folder) / "smiles" / "large")
+                      if (path / "train_happy.h5").exists()]
+            found |= {str(path.relative_to(folder)): path for path in smiles}
+        note = "MINICNN_DATA is not set" if not folder else None
+        if folder and not Path(folder).is_dir():
+            note = f"MINICNN_DATA: {folder} is not a folder"
+    except OSError as error:  # a name that the system can't look up
+        found, note = {}, f"MINICNN_DATA: {error}"
+    return {"folder": folder, "sets": {name: str(path) for name, path in found.items() if path}, "note": note}
 
 
 def lines(found: dict[str, Any]) -> list[str]:
     """The same for people, one line for each thing."""
     mini, python, processor, gpu, data = (found[key] for key in ("minicnn", "python", "cpu", "gpu", "data"))
     driver = gpu["driver"]
+    sets = ", ".join(f"{name} in {path}" for name, path in data["sets"].items())
     told = {
         "minicnn": f"{mini['version']} in {mini['folder']}",
         "Python": f"{python['version']}, NumPy {python['numpy']}, on {python['platform']}",
@@ -130,7 +132,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         "GPU": "can be used" if gpu["usable"] else f"not used: {gpu['note']}",
         "numba": f"{gpu['numba']}; numba-cuda: {gpu['numba_cuda']}",
         "driver": driver["reason"] or f"CUDA {driver['version']}, {', '.join(driver['devices'])}",
-        "data": data["note"] or f"{data['folder']}: {', '.join(data['sets']) or 'no data set found'}",
+        "data": "; ".join(filter(None, (data["note"], sets or "no data set found"))),
     }
     if processor["note"]:
         told["note"] = processor["note"]

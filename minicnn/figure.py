@@ -23,6 +23,21 @@ def new_figure(width: float, height: float, title: str) -> "Figure":
     return figure
 
 
+def plain(text: str) -> str:
+    """Text to be drawn as it stands: matplotlib takes what is between two dollar signs for a formula."""
+    return text.replace("$", r"\$")
+
+
+def check_png(path: str | Path) -> None:
+    """ValueError or OSError if `save_png` could not write to `path`, to say so before there is anything to write."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: expected a name that ends in .png")
+    if path.is_dir() or not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: {'a folder' if path.is_dir() else 'there is no folder for it'}, expected the "
+                                "name of a file")
+
+
 def save_png(figure: "Figure", path: str | Path) -> None:
     """Write a figure as PNG, atomically."""
     write_atomically(path, lambda file: figure.savefig(file, format="png"))

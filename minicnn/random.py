@@ -7,6 +7,7 @@ same weights and dropout masks on every device and for any number of threads.
 import numpy as np
 
 from .dispatch import dispatch
+from .ops.arguments import is_int
 
 _seed = 0
 _offset = 0
@@ -26,8 +27,11 @@ def get_state() -> tuple[int, int]:
 
 
 def set_state(state: tuple[int, int]) -> None:
+    """Go on from what get_state gave."""
     global _seed, _offset
-    _seed, _offset = state
+    if len(state) != 2 or not all(is_int(part) and 0 <= part < 1 << 64 for part in state):
+        raise ValueError(f"set_state: expected a seed and a place from 0 to 2**64 - 1, got {state!r:.80}")
+    _seed, _offset = int(state[0]), int(state[1])
 
 
 def draw(count: int) -> tuple[int, int]:

@@ -317,11 +317,11 @@ def test_an_interrupt_leaves_nothing(run, small, tmp_path, monkeypatch):
 def test_a_loss_that_is_no_number_leaves_the_older_run(run, fails, small, tmp_path):
     out = tmp_path / "run"
     assert run("train", "smile", "--data", small, "--epochs", 1, "--out", out)[0] == 0
-    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    before = {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
     code, stdout, err = run("train", "smile", "--data", small, "--epochs", 3, "--lr", "1e30", "--out", out)
     last = err.splitlines()[-1]
     assert code == 2 and stdout == "" and re.search(r"error: (test_)?loss is (nan|inf) (in|after) epoch \d", last), err
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
@@ -330,6 +330,7 @@ def test_a_loss_that_is_no_number_leaves_the_older_run(run, fails, small, tmp_pa
 def test_doctor(run, monkeypatch, tmp_path):
     (tmp_path / "smiles").mkdir()
     (tmp_path / "smiles" / "train_happy.h5").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MINICNN_DATA", str(tmp_path))
     code, out, err = run("doctor", "--json")
     found = json.loads(out)
@@ -339,7 +340,8 @@ def test_doctor(run, monkeypatch, tmp_path):
     assert found["cpu"]["threads"] == mc.get_num_threads() and isinstance(found["cpu"]["openmp"], bool)
     driver = found["gpu"]["driver"]
     assert isinstance(found["gpu"]["numba"], str) and bool(driver["reason"]) != bool(driver["devices"])
-    assert found["data"] == {"folder": str(tmp_path), "sets": ["smiles"], "note": None}
+    assert found["data"] == {"folder": str(tmp_path), "note": None,
+                             "sets": {"smiles": str(tmp_path / "smiles")}}
     code, out, err = run("doctor")
     assert code == 0 and err == "" and re.search(r"^vectors +\w+ in use", out, re.M) and "smiles" in out
 

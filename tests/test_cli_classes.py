@@ -56,7 +56,8 @@ def write_cifar10(folder):
         rng = np.random.default_rng(number)
         y = np.arange(20) % 10
         x = rng.integers(0, 20, (20, 3, 32, 32)) + 23 * y[:, None, None, None]
-        batches.joinpath(name).write_bytes(np.concatenate([y[:, None], x.reshape(20, -1)], 1).astype(np.uint8).tobytes())
+        records = np.concatenate([y[:, None], x.reshape(20, -1)], axis=1).astype(np.uint8)
+        batches.joinpath(name).write_bytes(records.tobytes())
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +155,8 @@ def test_predict_reads_all_pictures_before_it_answers(how, said, run, mnist, tmp
 
 def test_cifar10(run, tmp_path):
     write_cifar10(tmp_path / "data")
-    code, out, err = run("train", "cifar10", "--data", tmp_path / "data", "--epochs", 2, "--batch-size", 20, "--augment",
-                         "--validation", 0.2, "--out", tmp_path / "run")
+    code, out, err = run("train", "cifar10", "--data", tmp_path / "data", "--epochs", 2, "--batch-size", 20,
+                         "--augment", "--validation", 0.2, "--out", tmp_path / "run")
     assert code == 0 and out == "" and "val_accuracy" in err, err
     model = mc.load(tmp_path / "run")
     x = mc.data.load_cifar10(tmp_path / "data").train.arrays[0]
@@ -167,10 +168,42 @@ def test_cifar10(run, tmp_path):
     assert json.loads(run("evaluate", tmp_path / "run", "--data", tmp_path / "data", "--json")[1])["examples"] == 20
 
 
+def test_a_run_on_clothes_is_judged_by_clothes(run, mnist, tmp_path, monkeypatch):
+    """The files and the network of MNIST and Fashion-MNIST are alike."""
+    monkeypatch.setenv("MINICNN_DATA", str(tmp_path))
+    for name in ("mnist", "fashion"):
+        write_idx(tmp_path / name, zipped=True)
+    (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(
+        gzip.compress(struct.pack(">II", 2049, 50) + bytes(50)))
+    assert run("train", "fashion", "--epochs", 4, "--batch-size", 8, "--out", tmp_path / "run")[0] == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    report = json.loads(run("evaluate", tmp_path / "run", "--json")[1])
+    assert metrics["accuracy"] > 0.5 and report["accuracy"] == metrics["accuracy"]
+    assert "Ankle boot" in report["per_class"] and mc.load(tmp_path / "run").config["recipe"] == "fashion"
+
+
+def test_predict_goes_by_the_threshold(run, tmp_path):
+    mc.manual_seed(0)
+    model = mc.models.create("smile")
+    model.config |= {"classes": ["not smiling", "smiling"], "threshold": 2.0}
+    face = np.zeros((1, 64, 64, 3), "f4")
+    with mc.no_grad():
+        logit = model.eval()(mc.tensor(face)).item()
+        model[13].bias += 1.0 - logit  # the logit becomes 1: likely, but not above the threshold
+    mc.save(model, tmp_path / "model.safetensors")
+    Image.fromarray(face[0].astype(np.uint8)).save(tmp_path / "face.png")
+    (found,) = json.loads(run("predict", tmp_path, tmp_path / "face.png", "--json")[1])
+    assert found["answer"] == "not smiling" and found["classes"][0]["class"] == "smiling"
+    assert found["probability"] == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-5)
+    assert found["threshold"] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-5)
+    assert "so not smiling, as the threshold is 88.1%" in run("predict", tmp_path, tmp_path / "face.png")[1]
+
+
 def test_without_data_it_looks_in_the_cache(run, mnist, tmp_path, monkeypatch):
     monkeypatch.delenv("MINICNN_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for arguments in (["train", "mnist", "--out", tmp_path / "run"], ["evaluate", mnist / "run"], ["data", "show", "mnist"]):
+    for arguments in (["train", "mnist", "--out", tmp_path / "run"], ["evaluate", mnist / "run"],
+                      ["data", "show", "mnist"]):
         code, out, err = run(*arguments)
         assert code == 2 and out == "" and "minicnn data download mnist" in err
     write_idx(tmp_path / "minicnn", zipped=True)

@@ -5,6 +5,7 @@ import doctest
 import importlib
 import io
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,17 @@ def test_readme_example_learns():
     with contextlib.redirect_stdout(printed):
         exec(compile(code, str(README), "exec"), {})
     assert float(printed.getvalue().split()[-1]) > 0.8, printed.getvalue()
+
+
+@pytest.mark.slow
+def test_readme_example_on_folders_of_pictures(tmp_path, monkeypatch):
+    code = re.search(r"## Training on your own\n\n```python\n(.*?)```", README.read_text(), re.S).group(1)
+    example = runpy.run_path(str(README.parent / "examples" / "train_your_pictures.py"))
+    example["draw_pictures"](tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code.replace("epochs=40", "epochs=1"), str(README), "exec"), names)
+    assert len(names["trainer"].history) == 1 and (tmp_path / "pictures.safetensors").exists()
 
 
 def test_files_the_readme_names_are_there():

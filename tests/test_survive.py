@@ -158,7 +158,7 @@ def test_data_that_vanished_or_changed(data, undisturbed, tmp_path):
     with h5py.File(faces / "train_happy.h5", "r+") as file:
         file["train_set_x"][0, 0, 0, 0] += 1
     (faces / "test_happy.h5").rename(tmp_path / "elsewhere.h5")
-    for said in ("test_happy.h5: no such file", "not the training data that the run was begun with"):
+    for said in ("test_happy.h5: no such file", "not the data that the run was begun with"):
         ran = subprocess.run(go_on, capture_output=True, text=True)
         assert ran.returncode == 2 and said in ran.stderr.splitlines()[-1], ran.stderr
         assert checkpoint_of(out).read_bytes() == before

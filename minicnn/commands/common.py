@@ -63,6 +63,20 @@ def positive(context: click.Context, option: click.Parameter, value: float | Non
     return value
 
 
+def a_number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """An option's callback: a number, if there is one, and not nan."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter(f"{value} is not a number")
+    return value
+
+
+def filled(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """An option's callback: not the empty name that an unset variable of a shell leaves."""
+    if value == "":
+        raise click.BadParameter("the name is empty")
+    return value
+
+
 def fraction(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
     """An option's callback: a number above 0 and below 1, if there is one."""
     if value is not None and not 0 < value < 1:

@@ -25,13 +25,13 @@ def evaluate(run: str, data: str | None, as_json: bool) -> None:
     """
     from ..train.judging import evaluate_model
     from ..train.recipes import find
-    from ..train.training import load_test_examples
 
     model = load_run(run)
-    recipe = find(getattr(model, "config", {})["model"])
+    config = getattr(model, "config", {})
+    recipe = find(config.get("recipe") or config["model"])
     if data is None and recipe.drawn is not None:
         click.echo("Without --data, these are SYNTHETIC faces: drawn by minicnn, not photographs.", err=True)
-    report = evaluate_model(model, load_test_examples(recipe, data))
+    report = evaluate_model(model, recipe.test_examples(data))
     if as_json:
         print_json(report)
     else:
@@ -44,6 +44,9 @@ def _print_report(report: dict[str, Any]) -> None:
             for name, scores in value.items():
                 values = "  ".join(f"{part} {_written(score)}" for part, score in scores.items())
                 click.echo(f"{name:17} {values}")
+        elif key == "confusion_matrix" and len(value) > 2:
+            width = max(len(str(count)) for row in value for count in row)
+            click.echo("\n".join([key, *("  " + "  ".join(f"{count:{width}}" for count in row) for row in value)]))
         elif key != "notes":
             click.echo(f"{key:17} {_written(value)}")
     for note in report["notes"]:
@@ -77,20 +80,30 @@ def predict(run: str, images: tuple[str, ...], top: int, invert: bool, as_json: 
         return
     for found in answers:
         named = ", ".join(f"{one['class']} {one['probability']:.1%}" for one in found["classes"])
-        click.echo(f"{found['image']}: {named}")
+        chosen = found.get("threshold", 0.5)
+        told = "" if chosen == 0.5 else f" - so {found['answer']}, as the threshold is {chosen:.1%}"
+        click.echo(f"{found['image']}: {named}{told}")
 
 
 def answer(model: "Module", picture: "np.ndarray", top: int) -> dict[str, Any]:
-    """{"probability": of yes, for a detector, "classes": the likeliest}, of one uint8 picture (H, W, C)."""
+    """What a model says of one uint8 picture (H, W, C): "answer", a class, and "classes", the likeliest.
+
+    Of a detector also "probability", that of yes, and "threshold", the one above which it answers yes.
+    """
     import numpy as np
 
     from ..nn import evaluating
     from ..tensor import tensor
-    from ..train.judging import class_names, most_likely, probabilities
+    from ..train.judging import check_numbers, class_names, most_likely, probabilities, threshold_of
 
     with evaluating(model):
         logits = model(tensor(picture[None].astype(np.float32) / np.float32(255))).numpy()
+    check_numbers(logits)
     chances = probabilities(logits)[0]
     names = class_names(model, len(chances))
     best = [{"class": names[place], "probability": float(chances[place])} for place in most_likely(chances, top)]
-    return ({"probability": float(chances[1])} if logits.shape[1] == 1 else {}) | {"classes": best}
+    if logits.shape[1] > 1:
+        return {"answer": best[0]["class"], "classes": best}
+    threshold = threshold_of(model)
+    return {"answer": names[int(logits[0, 0] > threshold)], "probability": float(chances[1]),
+            "threshold": float(probabilities(np.array([[threshold]], np.float32))[0, 1]), "classes": best}

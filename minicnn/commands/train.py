@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import fraction, make_console, positive, say, set_threads
+from ..device import MOST_THREADS
+from .common import a_number, filled, fraction, make_console, positive, say, set_threads
 
 if TYPE_CHECKING:
-    from ..train.recipes import Examples, Recipe, Settings
-    from ..train.training import Made
+    from ..train.provenance import Made
+    from ..train.recipes import Examples, Recipe
+    from ..train.settings import Settings
 
 INTERRUPTED = 130  # what a shell makes of an interrupt
 
@@ -35,11 +37,12 @@ INTERRUPTED = 130  # what a shell makes of an interrupt
 @click.option("--false-alarm-cost", metavar="COST", type=float, callback=positive,
               help="With --miss-cost: choose the detector's threshold that costs least on the validation pictures.")
 @click.option("--miss-cost", metavar="COST", type=float, callback=positive)
-@click.option("--threads", type=click.IntRange(min=1), help="Processors to use; the results don't depend on it.")
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS),
+              help="Processors to use; the results don't depend on it.")
 @click.option("--device", default="cpu", show_default=True, help="Where to train.")
-@click.option("--out", metavar="RUN", help="Folder to write to.  [default: runs/NAME]")
-@click.option("--checkpoint-every", metavar="SECONDS", type=click.FloatRange(min=0), default=30.0, show_default=True,
-              help="How much of the training an interruption may lose.")
+@click.option("--out", metavar="RUN", callback=filled, help="Folder to write to.  [default: runs/NAME]")
+@click.option("--checkpoint-every", metavar="SECONDS", type=click.FloatRange(min=0), callback=a_number, default=30.0,
+              show_default=True, help="How much of the training an interruption may lose.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished training in RUN, with its settings.")
 @click.option("--restart", is_flag=True, help="Give up the unfinished training in RUN.")
 def train(name: str, data: str | None, threads: int | None, device: str, out: str | None, checkpoint_every: float,
@@ -50,7 +53,8 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
     plain or .gz; for cifar10 the folder cifar-10-batches-bin or -py. Without --data, smile learns from built-in
     synthetic faces, drawn by the computer; the others look where `minicnn data download` puts them.
 
-    With --augment, smile trains for up to 60 epochs and stops early on a tenth of the training faces.
+    With --augment, smile trains for up to 60 epochs, with the cosine schedule and averaged weights, and stops early on
+    a tenth of the training faces.
 
     RUN then holds model.safetensors (see `minicnn evaluate` and `minicnn predict`), history.csv, metrics.json,
     config.json, and pictures: learning_curves.png, confusion_matrix.png, mistakes.png. An older run there is replaced
@@ -58,9 +62,9 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
     whatever stops the training, --resume goes on with it and ends with the same model, bit for bit.
     """
     from ..device import resolve
+    from ..train.provenance import unfinished
     from ..train.recipes import find
     from ..train.run import is_run
-    from ..train.training import load_examples, unfinished
 
     if resume and restart:
         raise click.UsageError("--resume and --restart: choose one")
@@ -83,14 +87,14 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
     _check_free(folder, resume or restart)
     if data is None and recipe.drawn is not None:
         say(console, "Without --data, these are SYNTHETIC faces: drawn by minicnn, not photographs. Drawing them ...")
-    examples = load_examples(recipe, data)
+    examples = recipe.examples(data)
     how = {"resume": resume, "restart": restart, "device": device, "checkpoint_every": checkpoint_every}
     _run(recipe, examples, settings, folder, console, how)
 
 
 def _check_same(folder: Path, made: "Made", recipe: "Recipe", asked: dict[str, Any]) -> None:
     """A run is gone on with as it was begun."""
-    from ..train.recipes import changed
+    from ..train.settings import changed
 
     different = changed(made.settings, asked)
     if made.recipe.name != recipe.name:
@@ -112,7 +116,7 @@ def _check_free(folder: Path, allowed: bool) -> None:
 def _run(recipe: "Recipe", examples: "Examples", settings: "Settings", folder: Path, console: Any,
          how: dict[str, Any]) -> None:
     """Train, and say how it ended."""
-    from ..train import Paused, PauseOnSignals, ProgressReport
+    from ..train import Paused, PauseOnSignals, ProgressReport, TrainingError
     from ..train.run import checkpoint_of
     from ..train.training import train as run_training
 
@@ -124,9 +128,12 @@ def _run(recipe: "Recipe", examples: "Examples", settings: "Settings", folder: P
     except Paused as paused:
         say(console, f"Training {paused}. --resume goes on from there.")
         raise click.exceptions.Exit(INTERRUPTED) from None
-    except OSError:
-        if checkpoint_of(folder).exists():
-            say(console, f"The last checkpoint, in {checkpoint_of(folder).parent}, is whole: --resume goes on from it.")
+    except (OSError, TrainingError) as error:
+        kept = checkpoint_of(folder)
+        if kept.exists() and isinstance(error, OSError):
+            say(console, f"The last checkpoint, in {kept.parent}, is whole: --resume goes on from it.")
+        elif kept.exists():
+            say(console, f"What led to this is in {kept.parent}; --restart, with other settings, gives it up.")
         raise
     things = f"{'synthetic ' if examples.synthetic else ''}test {recipe.things}"
     say(console, f"Accuracy on {metrics['examples']:,} {things}: {metrics['accuracy']:.1%}. The run is in {folder}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..io.restricted_pickle import NUMPY_ARRAYS, load_restricted
-from .dataset import ArrayDataset, DataError, TrainTest
+from .dataset import ArrayDataset, DataError, TrainTest, check_names
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = 3 * 32 * 32
@@ -150,6 +150,7 @@ def _read_classes(place: Path) -> tuple[str, ...]:
     names = tuple(name.strip() for name in names if name.strip())
     if len(names) != len(CLASSES):
         raise DataError(f"{path}: holds {len(names)} names, expected {len(CLASSES)}")
+    check_names(str(path), names)
     return names
 
 

@@ -75,6 +75,15 @@ class TrainTest(NamedTuple):
     classes: tuple[str, ...]
 
 
+def check_names(where: str, names: Sequence[str]) -> None:
+    """DataError if names of classes can't be told apart, or hold what a terminal would take for a command."""
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{where}: holds the name {name!r} twice, expected different names of classes")
+        if not name.isprintable() or not name:
+            raise DataError(f"{where}: holds the name {name!r:.80}, expected printable text")
+
+
 class Subset(Dataset):
     """The samples of another data set at the given positions, in that order. Nothing is copied."""
 

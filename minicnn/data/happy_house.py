@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dataset import ArrayDataset, DataError
+from .dataset import ArrayDataset, DataError, check_names
 
 if TYPE_CHECKING:
     import h5py
@@ -113,7 +113,9 @@ def _read_classes(file: "h5py.File") -> tuple[str, ...]:
     if names.dtype.kind != "S":
         return CLASSES  # the labels 0 and 1, whose meaning is known
     _check_stored(names)
-    return tuple(name.decode("utf-8") for name in names[()])
+    found = tuple(name.decode("utf-8") for name in names[()])
+    check_names("list_classes", found)
+    return found
 
 
 def _find(file: "h5py.File", key: str) -> "h5py.Dataset":

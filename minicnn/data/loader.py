@@ -61,8 +61,12 @@ class DataLoader:
         """The next loop goes over this epoch, the one after over the following, and so on.
 
         batch: how many of the epoch's batches the next loop leaves out; with it a training goes on where it stopped.
+            ValueError if it has fewer.
         """
-        self.epoch, self.first = _whole("epoch", epoch, at_least=0), _whole("batch", batch, at_least=0)
+        epoch, first = _whole("epoch", epoch, at_least=0), _whole("batch", batch, at_least=0)
+        if first > len(self):
+            raise ValueError(f"DataLoader: an epoch has {len(self)} batches, got batch {first} to begin with")
+        self.epoch, self.first = epoch, first
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         epoch, first = self.epoch, self.first

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..figure import GREY, new_figure
+from ..figure import GREY, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def augmentation_figure(before: np.ndarray, after: np.ndarray | None, labels: np
     for number, text in enumerate(texts):
         row, column = divmod(number, COLUMNS)
         left, top = column * (1 + GAP), row * step + label
-        axes.text(left + 0.5, top - GAP, text, ha="center", va="bottom", fontsize=7, linespacing=0.95)
+        axes.text(left + 0.5, top - GAP, plain(text), ha="center", va="bottom", fontsize=7, linespacing=0.95)
         for place, pictures in enumerate(shown):
             _draw(axes, pictures[number], left, top + place * height)
     axes.set(xlim=(0, columns * (1 + GAP) - GAP), ylim=(rows * step, 0), aspect="equal")

@@ -13,6 +13,12 @@ def split_off(dataset: ArrayDataset, share: float, seed: int = 0) -> tuple[Subse
     The labels are the data set's second field: ints, or 0 and 1 as floats. Both parts keep the set's order. ValueError
     unless both parts have an example.
     """
+    if not isinstance(dataset, ArrayDataset) or len(dataset.arrays) < 2:
+        fields = f" of {len(dataset.arrays)} field" if isinstance(dataset, ArrayDataset) else ""
+        raise TypeError(f"split_off: expected an ArrayDataset of examples and labels, got {type(dataset).__name__}"
+                        f"{fields}")
+    if not len(dataset):
+        raise ValueError("split_off: the data set is empty")
     if not 0 < share < 1:
         raise ValueError(f"split_off: share must be above 0 and below 1, got {share!r}")
     labels = dataset.arrays[1].reshape(len(dataset), -1)

@@ -21,8 +21,8 @@ def write_safetensors(path: str | Path, state: Mapping[str, Any], metadata: Mapp
     """
     from safetensors.numpy import save
 
-    # The library reads raw memory, whatever the strides: the arrays have to be contiguous.
-    arrays = {name: np.array(value, order="C") for name, value in state.items()}
+    # The library reads raw memory, whatever the strides: arrays have to be contiguous (those that are aren't copied).
+    arrays = {name: np.asarray(value, order="C") for name, value in state.items()}
     odd = [name for name, array in arrays.items() if array.dtype.kind not in "biuf"]
     if odd:
         raise TypeError(f"{path}: {odd[0]!r} is of dtype {arrays[odd[0]].dtype}, expected numbers")

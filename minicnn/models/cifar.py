@@ -5,11 +5,11 @@ from .registry import register
 
 
 @register("cifar10_net", aliases=("cifar10",))
-def cifar10_net(classes: int = 10, dropout: float = 1.0) -> nn.Module:
+def cifar10_net(classes: int = 10, dropout_scale: float = 1.0) -> nn.Module:
     """What is in the picture? Six convolutions with batch norm and GELU for colour pictures of 32 x 32
 
     Input: (N, 32, 32, 3), pixels from 0 to 1; the first layer shifts and scales each channel by the statistics of the
-    training pictures. Output: (N, classes), logits. dropout: scales the shares of the three dropout layers, which are
+    training pictures. Output: (N, classes), logits. dropout_scale: of the shares of the three dropout layers, which are
     0.2, 0.3 and 0.5.
 
     Parameters, by hand (a convolution and its batch norm have 9 * in * out + out and 2 * out):
@@ -25,9 +25,9 @@ def cifar10_net(classes: int = 10, dropout: float = 1.0) -> nn.Module:
     """
     model = nn.Sequential(
         nn.Normalize(3),
-        *_block(3, 32, "same"), *_block(32, 32, "same"), nn.MaxPool2d(2), nn.Dropout(0.2 * dropout),
-        *_block(32, 64, "same"), *_block(64, 64, "same"), nn.MaxPool2d(2), nn.Dropout(0.3 * dropout),
-        *_block(64, 128, "valid"), *_block(128, 128, "valid"), nn.MaxPool2d(2), nn.Dropout(0.5 * dropout),
+        *_block(3, 32, "same"), *_block(32, 32, "same"), nn.MaxPool2d(2), nn.Dropout(0.2 * dropout_scale),
+        *_block(32, 64, "same"), *_block(64, 64, "same"), nn.MaxPool2d(2), nn.Dropout(0.3 * dropout_scale),
+        *_block(64, 128, "valid"), *_block(128, 128, "valid"), nn.MaxPool2d(2), nn.Dropout(0.5 * dropout_scale),
         nn.Flatten(), nn.Linear(2 * 2 * 128, classes),
     )  # fmt: skip
     model.input_shape = (32, 32, 3)

@@ -4,6 +4,7 @@ A file holds the weights and, as text, the name and options to build the model f
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from .registry import create
 MODEL_FILE = "model.safetensors"  # its name in the folder of a run
 KEY = "minicnn"  # one entry of metadata, as the library writes several in no certain order
 NEEDED = ("model", "options")
-KINDS = {"model": str, "options": dict, "classes": list, "threshold": float}  # what a model's `config` may hold
+# What a model's `config` may hold.
+KINDS = {"model": str, "options": dict, "classes": list, "threshold": float, "recipe": str}
 
 
 def save(model_or_state: Module | Mapping[str, Any], path: str | Path) -> None:
     """Write a model, or a state dict, to a .safetensors file. An older file is replaced once the new one is complete.
 
     Of a model that `models.create` made, its `config` is saved too, so that `load` can build it again: "model" and
-    "options", and where a training put them there the names of the "classes" and a detector's "threshold". Of any
-    other model, only the weights.
+    "options", and where a training put them there its "recipe", the names of the "classes" and a detector's
+    "threshold". Of any other model, only the weights.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -57,6 +59,10 @@ def load(path: str | Path) -> Module | dict[str, np.ndarray]:
     if text is None:
         return state
     config = _read_config(file, text)
+    held = sum(array.size for array in state.values())
+    for name, value in config["options"].items():
+        if isinstance(value, int) and value > held:  # before it becomes the size of a layer
+            raise ValueError(f"{file}: its option {name} is {value}, but the file holds {held} numbers only")
     before = random.get_state()
     try:
         model = create(config["model"], **config["options"])
@@ -89,6 +95,7 @@ def _is_config(config: Any) -> bool:
         and all(isinstance(value, KINDS[key]) for key, value in config.items())
         and all(isinstance(value, str | int | float | None) for value in config["options"].values())
         and all(isinstance(name, str) for name in config.get("classes", []))
+        and math.isfinite(config.get("threshold", 0.0))
     )
 
 

@@ -25,7 +25,8 @@ class ExponentialMovingAverage:
 
     The averages have the dtypes of the model: float32 ones stop following where a step would be less than half of their
     last digit. Make a new one after `model.to(...)`. Polyak & Juditsky 1992, "Acceleration of stochastic approximation
-    by averaging"; PyTorch's `AveragedModel` with `get_ema_multi_avg_fn(decay)` and `use_buffers=True`.
+    by averaging"; PyTorch's `AveragedModel` with `get_ema_multi_avg_fn(decay)` and `use_buffers=True`, but that its
+    first update copies.
     """
 
     def __init__(self, model: Module, decay: float = 0.999, warmup: bool = True):

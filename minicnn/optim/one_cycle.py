@@ -65,7 +65,8 @@ class OneCycleLR(Schedule):
 
     def rate(self, group: Group, base_lr: float) -> float:
         place = next(i for i, other in enumerate(self.optimizer.param_groups) if other is group)
-        return self._between(*(rates[place] for rates in self.rates))
+        rate = self._between(*(rates[place] for rates in self.rates))
+        return max(rate, 0.0)  # a straight line goes on below 0 in the one step that loops take after the last
 
     def _between(self, start: float, top: float, end: float) -> float:
         """The value of now: from start to top, then to end; in three phases by way of start."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from math import isfinite
 from typing import Any
 
 from ..ops.arguments import is_int
@@ -63,6 +64,7 @@ class Schedule:
     def check_state(self, state_dict: Mapping[str, Any]) -> None:
         """ValueError if a state is not that of such a schedule."""
         check_names(self, state_dict, set(vars(self)) - {"optimizer"})
+        check_kinds(self, state_dict)
 
 
 def check_names(schedule: Any, state_dict: Any, expected: set[str]) -> None:
@@ -71,6 +73,34 @@ def check_names(schedule: Any, state_dict: Any, expected: set[str]) -> None:
         came = ", ".join(map(str, sorted(state_dict))) if isinstance(state_dict, Mapping) else repr(state_dict)
         raise ValueError(f"{type(schedule).__name__}.load_state_dict: expected {', '.join(sorted(expected))}, got "
                          f"{came}")
+
+
+def check_kinds(schedule: Any, state_dict: Mapping[str, Any]) -> None:
+    """ValueError unless what a state holds is of the same kinds as what this schedule's holds."""
+    for name, own in schedule.state_dict().items():
+        if not _alike(own, state_dict[name]):
+            raise ValueError(f"{type(schedule).__name__}.load_state_dict: {name} is {state_dict[name]!r:.40}, expected "
+                             f"something like {own!r:.40}")
+
+
+def _alike(own: Any, value: Any) -> bool:
+    """Whether a loaded value is of the kind that a schedule has there. Dicts are checked by those they belong to."""
+    if isinstance(own, list | tuple):
+        return isinstance(value, list | tuple) and len(value) == len(own) and all(map(_alike, map(_rate, own), value))
+    if own is None or _is_number(own):
+        if not _is_number(value):
+            return own is None and value is None
+        return isfinite(value) and (not isinstance(own, int) or value == int(value))
+    return isinstance(value, type(own))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _rate(own: Any) -> Any:
+    """What stands in lists are rates: one that is given as an int, as lr=1, need not stay one."""
+    return float(own) if _is_number(own) else own
 
 
 def check_optimizer(name: str, optimizer: Any) -> None:

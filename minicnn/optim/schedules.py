@@ -12,7 +12,7 @@ from typing import Any
 
 from ..ops.arguments import is_int
 from .optimizer import Group, Optimizer
-from .schedule import Schedule, check_names, check_optimizer, positive
+from .schedule import Schedule, check_kinds, check_names, check_optimizer, positive
 
 
 class StepLR(Schedule):
@@ -165,5 +165,6 @@ class SequentialLR:
         if (len(states), len(state_dict["milestones"])) != (len(self.schedulers), len(self.milestones)):
             raise ValueError(f"SequentialLR.load_state_dict: {len(states)} schedules came, expected "
                              f"{len(self.schedulers)}")
+        check_kinds(self, state_dict)
         for schedule, state in zip(self.schedulers, states, strict=True):
             schedule.check_state(state)

@@ -5,7 +5,10 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..io.atomic import write_text
+from ..ops.arguments import is_int
 from .history import Row
 from .trainer import Callback, Trainer
 
@@ -43,6 +46,14 @@ class EarlyStopping(Callback):
         self.best_value: float | None = None
         self.best_weights: dict[str, Any] | None = None
 
+    def on_start(self, trainer: Trainer, epochs: int, steps: int | None) -> None:
+        own = {} if self.best_weights is None else trainer.model.state_dict()
+        best = self.best_weights or {}
+        if self.best_epoch > trainer.epoch or {n: np.shape(v) for n, v in best.items()} != {
+                n: v.shape for n, v in own.items()}:
+            raise ValueError(f"EarlyStopping: the best weights, of epoch {self.best_epoch}, are not of this training, "
+                             f"which has come to epoch {trainer.epoch}")
+
     def on_epoch(self, trainer: Trainer, row: Row) -> bool:
         if self.monitor not in row:
             raise ValueError(f"EarlyStopping: the history has no column {self.monitor!r}, but {', '.join(row)}")
@@ -64,16 +75,26 @@ class EarlyStopping(Callback):
         return {"best_epoch": self.best_epoch, "best_value": self.best_value, "best_weights": self.best_weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        self.best_epoch, self.best_value, self.best_weights = (
-            state["best_epoch"], state["best_value"], state["best_weights"])
+        """Go on from there. ValueError if it is no such state."""
+        epoch, value, weights = state["best_epoch"], state["best_value"], state["best_weights"]
+        if not (is_int(epoch) and epoch >= 0 and (value is None or isinstance(value, int | float))
+                and (weights is None or isinstance(weights, Mapping)) and (value is None) == (epoch == 0)):
+            raise ValueError(f"EarlyStopping.load_state_dict: expected an epoch, its value and its weights, got epoch "
+                             f"{epoch!r:.20}, value {value!r:.20}")
+        self.best_epoch, self.best_value = epoch, value
+        self.best_weights = None if weights is None else dict(weights)
 
 
 class CSVLog(Callback):
-    """Keeps a CSV file of the history, whole after each epoch."""
+    """Keeps a CSV file of the history, whole after each epoch. FileNotFoundError, before the first, if there is no such
+    folder."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+
+    def on_start(self, trainer: Trainer, epochs: int, steps: int | None) -> None:
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"CSVLog: {self.path.parent}: no such folder, to write {self.path.name} to")
 
     def on_epoch(self, trainer: Trainer, row: Row) -> None:
         write_text(self.path, trainer.history.to_csv())

@@ -15,7 +15,7 @@ import numpy as np
 from ..io.safetensors import read_metadata, read_safetensors, write_safetensors
 
 KEY = "minicnn.checkpoint"
-ARRAY = "array"  # {"array": "model.0.weight"} stands in the JSON where the array of that name belongs
+ARRAY = "minicnn.array"  # {ARRAY: "model.0.weight"} stands in the JSON where the array of that name belongs
 
 
 def write(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -40,6 +40,17 @@ def read(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def load(path: str | Path, owner: Any) -> None:
+    """Give `owner.load_state_dict` what `write` wrote. ValueError, naming the file, if it is not a state of its own."""
+    state = read(path)
+    try:
+        owner.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # content of another kind than any state
+        raise ValueError(f"{path}: a damaged checkpoint ({type(error).__name__}: {error})") from error
+
+
 def _outline(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """The value as JSON holds it; its arrays go to `arrays`, each under the path that leads to it."""
     if isinstance(value, np.ndarray):
@@ -48,6 +59,8 @@ def _outline(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
         arrays[path] = value
         return {ARRAY: path}
     if isinstance(value, Mapping):
+        if ARRAY in value or len({str(key) for key in value}) < len(value):
+            raise ValueError(f"checkpoint: {path} has a key {ARRAY!r}, or two keys that read the same")
         return {str(key): _outline(item, f"{path}.{key}" if path else str(key), arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_outline(item, f"{path}.{place}", arrays) for place, item in enumerate(value)]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..nn import Module, evaluating
+from ..ops.arguments import is_int
 from ..tensor import Tensor
 from .history import Row
 
@@ -95,7 +96,13 @@ class Seen:
                 "targets": [np.concatenate(parts) for parts in self.targets]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from there. ValueError if it is no such state."""
+        columns = [*state["outputs"], *state["targets"]]
+        if not (is_int(state["count"]) and state["count"] >= 0 and isinstance(state["several"], bool)
+                and isinstance(state["loss"], int | float) and math.isfinite(state["loss"])
+                and all(isinstance(column, np.ndarray) and column.ndim for column in columns)):
+            raise ValueError(f"Seen.load_state_dict: expected a count, a loss and arrays, got count "
+                             f"{state['count']!r:.20}, loss {state['loss']!r:.20}, several {state['several']!r:.20}")
         self.count, self.loss, self.several = state["count"], state["loss"], state["several"]
         self.outputs = [[array] for array in state["outputs"]]
         self.targets = [[array] for array in state["targets"]]

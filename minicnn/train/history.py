@@ -15,9 +15,11 @@ class History(list[Row]):
         return [row[name] for row in self]
 
     def to_csv(self) -> str:
-        """A table with a header line; numbers are written so that reading gives the same bits."""
+        """A table with a header line; numbers are written so that reading gives the same bits. What only some epochs
+        have, as when validation began later, is left empty in the others."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self[0]) if self else ["epoch"], lineterminator="\n")
+        columns = dict.fromkeys(name for row in self for name in row) or ["epoch"]
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self)
         return text.getvalue()

@@ -23,9 +23,12 @@ def loader(examples: data.Dataset, device: str = "cpu") -> data.DataLoader:
 
 
 def class_names(model: Module, count: int) -> list[str]:
-    """The names of the classes that the model was trained with, or else their numbers."""
-    names = getattr(model, "config", {}).get("classes") or []
-    return list(names) if len(names) == count else [str(number) for number in range(count)]
+    """The names of the classes that the model was trained with, or their numbers where it knows no names. ValueError
+    if it has other names than the `count` that its outputs are for."""
+    names = getattr(model, "config", {}).get("classes") or [str(number) for number in range(count)]
+    if len(names) != count or len(set(names)) != count:
+        raise ValueError(f"the model is for {count} classes, but the names it has are {', '.join(names)!r:.80}")
+    return list(names)
 
 
 def threshold_of(model: Module) -> float:
@@ -40,7 +43,8 @@ def evaluate_model(model: Module, examples: data.Dataset) -> dict[str, Any]:
 
 
 def judge(model: Module, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """The same for outputs that are there already."""
+    """The same for outputs that are there already. ValueError if they do not fit the labels or are not numbers."""
+    check_numbers(outputs)
     if labels.ndim == 2:
         if outputs.shape != labels.shape:
             raise ValueError(f"the model gives outputs of shape {outputs.shape}, expected a logit a picture, "
@@ -52,6 +56,12 @@ def judge(model: Module, outputs: np.ndarray, labels: np.ndarray) -> dict[str, A
                          f"{labels.max() + 1} classes, for {len(labels)} pictures")
     loss = F.cross_entropy(tensor(outputs), tensor(labels)).item()
     return {"loss": loss, **class_report(labels, outputs, class_names(model, outputs.shape[1]))}
+
+
+def check_numbers(outputs: np.ndarray) -> None:
+    """ValueError unless all that a model gives is finite."""
+    if not np.isfinite(outputs).all():
+        raise ValueError("the model gives nan or infinite outputs: its weights are damaged, or its training went wrong")
 
 
 def choose_threshold(model: Module, validation: data.Dataset, false_alarm_cost: float, miss_cost: float) -> float:

@@ -1,8 +1,8 @@
-"""The trainings of the books: data, model, optimizer and loss of each, and what `minicnn train` does by default."""
+"""The trainings that `minicnn train` knows: data, model, optimizer and loss of each, and its defaults."""
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,47 +12,7 @@ from .. import data, optim
 from ..data import transforms as t
 from ..nn import functional as F
 from .metrics import accuracy
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a training can be asked for.
-
-    seed: governs the first weights, the order of the examples, augmentation, dropout and the validation split.
-    augment: change the training pictures at random. validation: the share of the training examples that is set aside
-    to evaluate each epoch. patience: end when the validation loss has not got better for so many epochs, and keep the
-    weights of the best. schedule: of the learning rate, "constant" or "cosine" (down to 0 in the last epoch). warmup:
-    epochs over which the learning rate rises to `lr`. clip_norm: the most that the norm of the gradients may be.
-    average: the decay of an exponential moving average of the weights, which is then what is evaluated and kept.
-    false_alarm_cost, miss_cost: what the two mistakes of a detector cost; the threshold follows from them, on the
-    validation examples.
-    """
-
-    epochs: int
-    batch_size: int
-    lr: float
-    seed: int = 0
-    augment: bool = False
-    validation: float = 0.0
-    patience: int | None = None
-    schedule: str = "constant"
-    warmup: int = 0
-    clip_norm: float | None = None
-    average: float | None = None
-    false_alarm_cost: float | None = None
-    miss_cost: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.patience is not None and not self.validation:
-            raise ValueError("early stopping (patience) needs validation examples: the test examples choose nothing")
-        if (self.false_alarm_cost is None) != (self.miss_cost is None):
-            raise ValueError("the costs of a false alarm and of a miss belong together: give both or none")
-        if self.miss_cost is not None and not self.validation:
-            raise ValueError("a threshold by costs needs validation examples: the test examples choose nothing")
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"schedule must be 'constant' or 'cosine', got {self.schedule!r}")
-        if self.warmup >= self.epochs:
-            raise ValueError(f"warmup must be shorter than the training of {self.epochs} epochs, got {self.warmup}")
+from .settings import Settings
 
 
 class Examples(NamedTuple):
@@ -95,7 +55,30 @@ class Recipe:
         given = {name: value for name, value in asked.items() if value is not None}
         chosen = {**self.defaults, **(self.augmented if given.get("augment") else {}),
                   **((self.drawn or {}) if drawn else {}), **given}
-        return Settings(**chosen)
+        self.check(settings := Settings(**chosen))
+        return settings
+
+    def check(self, settings: Settings) -> None:
+        """ValueError if the settings ask for what such a network can't do."""
+        if settings.miss_cost is not None and not self.binary:
+            raise ValueError(f"costs of false alarms and misses are for a detector, which {self.name} is not: its "
+                             "pictures are of more than two classes")
+
+    def examples(self, folder: str | Path | None) -> Examples:
+        """The data in a folder; without one, from where `data.find` finds it, or drawn by the computer."""
+        if folder is None and self.drawn is not None:
+            faces = data.load_synthetic_faces()
+            return Examples(faces.train, faces.test, faces.classes, "synthetic faces, drawn by minicnn", True)
+        where = data.find(self.name) if folder is None else folder
+        if where is None:
+            raise data.DataError(f"there is no data for {self.name} on this machine: say in which folder it is, or "
+                                 f"fetch it by `minicnn data download {self.name}`")
+        found = self.load(Path(where))
+        return Examples(found.train, found.test, tuple(found.classes), str(Path(where).resolve()))
+
+    def test_examples(self, folder: str | Path | None) -> data.ArrayDataset:
+        """The test examples; of a folder, no other files are read."""
+        return self.examples(None).test if folder is None else self.load_test(Path(folder))
 
     @property
     def loss(self) -> Callable[..., Any]:
@@ -115,10 +98,10 @@ def _rmsprop(parameters: Any, lr: float) -> optim.Optimizer:
 SMILE = Recipe(
     "smile", "a detector of smiles in faces of 64 x 64", "faces", "smile_detector",
     data.load_happy_house, lambda folder: data.load_split(folder, "test"), optim.Adam,
-    augment=(t.RandomHorizontalFlip(), t.RandomAffine(10, translate=(0.08, 0.08), scale=(0.9, 1.1)),
-             t.ColorJitter(brightness=0.2, contrast=0.2)),
+    augment=(t.RandomHorizontalFlip(), t.RandomAffine(12, translate=(0.1, 0.1), scale=(0.85, 1.15), shear=5),
+             t.ColorJitter(brightness=0.3, contrast=0.3), t.MixUp(0.2)),
     defaults={"epochs": 20, "batch_size": 32, "lr": 1e-3},
-    augmented={"epochs": 60, "validation": 0.1, "patience": 15},
+    augmented={"epochs": 60, "validation": 0.1, "patience": 20, "schedule": "cosine", "average": 0.99},
     drawn={"epochs": 6},
     binary=True,
 )  # fmt: skip
@@ -155,9 +138,3 @@ def find(name: str) -> Recipe:
     near = difflib.get_close_matches(name, names, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(RECIPES)}"
     raise ValueError(f"there is no training called {name!r}: {hint}")
-
-
-def changed(settings: Settings, asked: Mapping[str, Any]) -> list[str]:
-    """What is asked for (not None) and differs from the settings, in words."""
-    return [f"{f.name} {asked[f.name]} (it was {getattr(settings, f.name)})" for f in fields(settings)
-            if asked.get(f.name) is not None and asked[f.name] != getattr(settings, f.name)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..figure import BLUE, GREY, ORANGE, new_figure
+from ..figure import BLUE, GREY, ORANGE, new_figure, plain
 from .history import History
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def learning_curves(history: History, title: str, best_epoch: int | None = None)
     """
     if not history:
         raise ValueError("learning_curves: the history has no epochs")
-    panels = [name for name in ("loss", "accuracy", "lr") if any(p + name in history[0] for p, _, _ in CURVES)]
+    there = {column for row in history for column in row}
+    panels = [name for name in ("loss", "accuracy", "lr") if there & {prefix + name for prefix, _, _ in CURVES}]
     figure = new_figure(4.8 * len(panels), 4.0, title)
     for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw_curves(axes, history, name)
@@ -46,10 +47,11 @@ def _draw_curves(axes: Any, history: History, name: str) -> None:
 
     lowest = 1.0
     for prefix, label, colour in CURVES:
-        if prefix + name in history[0]:
-            values = history.column(prefix + name)
+        found = [(row["epoch"], row[prefix + name]) for row in history if prefix + name in row]
+        if found:
+            epochs, values = zip(*found, strict=True)
             lowest = min(lowest, *values)
-            axes.plot(history.column("epoch"), values, "o-" if len(history) <= MARKED else "-", color=colour,
+            axes.plot(epochs, values, "o-" if len(history) <= MARKED else "-", color=colour,
                       markersize=3.5, linewidth=1.8, label=label, clip_on=False)
     axes.set_title("learning rate" if name == "lr" else name, fontsize=11)
     axes.set_xlabel("epoch", color=GREY)
@@ -109,8 +111,9 @@ def _name_classes(axes: Any, names: Sequence[str]) -> None:
     places = range(len(names))
     font = 10 if len(names) <= 12 else 8
     slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > 40 else {}
-    axes.set_xticks(places, names, fontsize=font, **slanted)
-    axes.set_yticks(places, names, fontsize=font)
+    shown = [plain(name) for name in names]
+    axes.set_xticks(places, shown, fontsize=font, **slanted)
+    axes.set_yticks(places, shown, fontsize=font)
     axes.set_xlabel("predicted", color=GREY)
     axes.set_ylabel("true", color=GREY)
     axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
@@ -155,7 +158,7 @@ def mistakes_figure(pictures: ArrayLike, labels: ArrayLike, probabilities: Array
         image = images[place]
         axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0,
                     vmax=255 if image.dtype == np.uint8 else 1)
-        axes.set_title(caption, fontsize=7.5, pad=3)
+        axes.set_title(plain(caption), fontsize=7.5, pad=3)
     return figure
 
 

@@ -26,7 +26,9 @@ class PauseOnSignals(Callback):
             trainer.pause()
             self.tell()
 
-        self.before = {number: signal.signal(number, ask) for number in SIGNALS}
+        # What is ignored, as in a job that was started to outlive its terminal, stays so.
+        self.before = {number: signal.signal(number, ask) for number in SIGNALS
+                       if signal.getsignal(number) not in (signal.SIG_IGN, None)}
 
     def on_end(self, trainer: Trainer) -> None:
         self._restore()

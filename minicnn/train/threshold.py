@@ -45,11 +45,12 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike, false_alarm_cost: float
     # Gap i lies above i of the levels: the positives among those are missed, the negatives beyond are false alarms.
     misses = np.concatenate([[0], np.cumsum(positives)])
     false_alarms = negatives.sum() - np.concatenate([[0], np.cumsum(negatives)])
-    costs = (false_alarm_cost * false_alarms + miss_cost * misses) / len(values)
+    scale = max(false_alarm_cost, miss_cost)  # the largest costs that a float holds can't be added up
+    costs = (false_alarm_cost / scale * false_alarms + miss_cost / scale * misses) / len(values)
     widths = np.concatenate([[0.0], np.diff(levels), [0.0]])  # the gaps at the ends are for want of a better one
     widths[costs > costs.min() * (1 + 1e-12)] = -1.0  # equal costs may differ by rounding
     best = int(np.argmax(widths))
-    return Threshold(_middle(levels, best), float(costs[best]), int(false_alarms[best]), int(misses[best]))
+    return Threshold(_middle(levels, best), float(costs[best] * scale), int(false_alarms[best]), int(misses[best]))
 
 
 def _middle(levels: np.ndarray, gap: int) -> float:

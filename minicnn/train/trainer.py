@@ -5,14 +5,16 @@ way (a progress bar, an early end) is a Callback. What it is made of has a state
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
 from .. import random
+from ..data import DataLoader
 from ..nn import Module
+from ..ops.arguments import is_int
 from ..optim import ExponentialMovingAverage, ReduceLROnPlateau, clip_grad_norm_
 from . import checkpoint as checkpoints
 from .evaluation import Batch, Batches, Loss, Metric, Seen, check_finite, evaluate, predict
@@ -69,7 +71,7 @@ class Trainer:
     inputs: how many of a batch's tensors go into the model; the rest are targets. A model may return a tuple: then
     loss and metrics get it as it is.
     schedule: of the learning rate, stepped after each epoch, or after each step with schedule_per="step". A
-    ReduceLROnPlateau is given the validation loss.
+    ReduceLROnPlateau is given the validation loss, or without validation batches the training loss.
     clip_norm: the most that the norm of all gradients together may be (`optim.clip_grad_norm_`).
     average: an ExponentialMovingAverage of the model. It is what is evaluated after each epoch, and what the model
     holds when the training is complete.
@@ -90,6 +92,14 @@ class Trainer:
             raise ValueError(f"Trainer: inputs must be a positive int, got {inputs!r}")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"Trainer: clip_norm must be positive, got {clip_norm!r}")
+        taken = sorted({"epoch", "loss", "lr"} & set(metrics or {}))
+        if taken:
+            raise ValueError(f"Trainer: the history has a column {taken[0]!r} already, call the metric otherwise")
+        kinds = [type(callback).__name__ for callback in callbacks if hasattr(callback, "state_dict")]
+        if len(set(kinds)) < len(kinds):
+            twice = next(kind for kind in kinds if kinds.count(kind) > 1)
+            raise ValueError(f"Trainer: two callbacks are called {twice}, and a checkpoint has one place of that name: "
+                             "use one, or a subclass")
         self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics or {}
         self.inputs, self.schedule, self.schedule_per = inputs, schedule, schedule_per
         self.clip_norm, self.average, self.callbacks = clip_norm, average, tuple(callbacks)
@@ -97,20 +107,24 @@ class Trainer:
         self.history = History()
         self.seconds = 0.0
         self.stopped = False  # a callback ended the training
+        self._lr = 0.0  # the rate of the last step
         self._seen = Seen(bool(self.metrics))
         self._pausing = False
+        self._complete = False  # the model holds its final weights
 
     # ------------------------------------------------------------------------------------------------------- training
 
     def fit(self, train: Batches, validation: Batches | None = None, *, epochs: int, validation_name: str = "val",
             checkpoint: str | Path | None = None, checkpoint_every: float = 30.0, resume: bool = False) -> History:
-        """Train until `epochs` epochs are complete, in all; the model is left in training mode.
+        """Train until `epochs` epochs are complete, in all; the model is set to training mode, and left in it.
 
         train: batches (inputs and targets), gone through once an epoch, as a DataLoader gives them. validation: more
         batches, to evaluate after each epoch, never to learn from.
         checkpoint: a file to write the state to, at the end of a step or epoch when `checkpoint_every` seconds have
         passed since the last, and when the training is complete. resume: go on from that file, if it is there, with
         the same bits as if nothing had happened; the arguments and the data must be those of the run that wrote it.
+        Without it a second `fit` goes on from the weights that the model has: after a complete training its final ones,
+        averages or those of the best epoch.
 
         Returns the history: "epoch", "loss", the metrics, and the same of the validation batches as "val_loss" and so
         on (or after another `validation_name`); "lr" with a schedule. Losses are means over the examples.
@@ -121,15 +135,16 @@ class Trainer:
             raise ValueError(f"fit: epochs must be a positive int, got {epochs!r}")
         if resume and checkpoint is None:
             raise ValueError("fit: resume needs the checkpoint to go on from")
+        self.stopped = self._pausing = self._complete = False
         if resume and checkpoint is not None and Path(checkpoint).exists():
-            self.load_state_dict(checkpoints.read(checkpoint))
+            checkpoints.load(checkpoint, self)
         writer = checkpoints.Writer(checkpoint, checkpoint_every)
-        started: list[Callback] = []
         began = perf_counter() - self.seconds
-        try:
+        self.model.train()
+        with ExitStack() as ending:
             for callback in self.callbacks:
                 callback.on_start(self, epochs, len(train) if isinstance(train, Sized) else None)
-                started.append(callback)
+                ending.callback(callback.on_end, self)
             while self.epoch < epochs and not self.stopped:
                 for _ in self._steps(train):
                     self.seconds = perf_counter() - began
@@ -138,10 +153,7 @@ class Trainer:
                 self.seconds = perf_counter() - began
                 self._pause_or_write(writer)
             writer.write(self.state_dict)
-            self._complete()
-        finally:
-            for callback in started:
-                callback.on_end(self)
+            self._finish()
         return self.history
 
     def pause(self) -> None:
@@ -151,7 +163,6 @@ class Trainer:
 
     def _steps(self, train: Batches) -> Iterator[None]:
         """What is left of this epoch, a step at a time."""
-        self.model.train()
         for batch in batches_from(train, self.epoch, self.step):
             value = self._step(batch)
             self.step += 1
@@ -170,6 +181,7 @@ class Trainer:
         loss.backward()
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self._lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
@@ -184,11 +196,12 @@ class Trainer:
         row: Row = {"epoch": epoch, **self._seen.summary(self.metrics)}
         if validation is not None:
             with self.evaluated():
-                found = evaluate(self.model, validation, loss=self.loss, metrics=self.metrics, inputs=self.inputs)
+                batches = batches_from(validation, self.epoch, 0)  # where a resumed training would be, too
+                found = evaluate(self.model, batches, loss=self.loss, metrics=self.metrics, inputs=self.inputs)
             row |= {f"{name}_{key}": value for key, value in found.items()}
             check_finite(found["loss"], f"{name}_loss", f"after epoch {epoch}")
         if self.schedule is not None:
-            row["lr"] = self.optimizer.param_groups[0]["lr"]
+            row["lr"] = self._lr
             if self.schedule_per == "epoch":
                 self._step_schedule(row[f"{name}_loss"] if validation is not None else row["loss"])
         self.history.append(row)
@@ -209,18 +222,20 @@ class Trainer:
             raise Paused(f"paused in epoch {self.epoch + 1} after step {self.step}")
         writer.write_if_due(self.state_dict)
 
-    def _complete(self) -> None:
-        """What the model holds in the end: the averages, if there are any, unless a callback knows better."""
+    def _finish(self) -> None:
+        """Give the model its final weights: the averages, if there are any, unless a callback knows better."""
         if self.average is not None:
             self.average.copy_to(self.model)
         for callback in self.callbacks:
             callback.on_complete(self)
+        self._complete = True
 
     # --------------------------------------------------------------------------------------------- evaluating, saving
 
     def evaluated(self) -> AbstractContextManager[Any]:
-        """`with trainer.evaluated():` the model holds the weights that are evaluated: its averages, if there are any."""
-        return nullcontext() if self.average is None else self.average.applied()
+        """`with trainer.evaluated():` the model holds what is evaluated: in training its averages, if there are any;
+        after a complete training the final weights, which it has."""
+        return nullcontext() if self.average is None or self._complete else self.average.applied()
 
     def evaluate(self, batches: Batches) -> Row:
         """The mean loss over the examples and the metrics, in eval mode."""
@@ -242,7 +257,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later `load_state_dict` needs to go on from here: numbers, words, arrays, in dicts and lists."""
-        own = {"epoch": self.epoch, "step": self.step, "stopped": self.stopped, "seconds": self.seconds,
+        own = {"epoch": self.epoch, "step": self.step, "stopped": self.stopped, "seconds": self.seconds, "lr": self._lr,
                "history": [dict(row) for row in self.history], "random": list(random.get_state())}
         return {"trainer": own} | {name: part.state_dict() for name, part in self._parts().items()}
 
@@ -253,19 +268,32 @@ class Trainer:
         if set(state) != {"trainer", *parts}:
             raise ValueError(f"Trainer.load_state_dict: the state is of {', '.join(sorted(state))}; this trainer has "
                              f"{', '.join(sorted(['trainer', *parts]))}")
+        own = state["trainer"]
+        check_progress(own)
         for name, part in parts.items():
             part.load_state_dict(state[name])
-        own = state["trainer"]
-        self.epoch, self.step, self.stopped, self.seconds = (
-            own["epoch"], own["step"], own["stopped"], own["seconds"])
+        self.epoch, self.step, self.stopped = own["epoch"], own["step"], own["stopped"]
+        self.seconds, self._lr = own["seconds"], own["lr"]
         self.history = History(own["history"])
         random.set_state(tuple(own["random"]))
+
+
+def check_progress(own: Mapping[str, Any]) -> None:
+    """ValueError if a saved state does not say how far a training is."""
+    epoch, step, seconds, rows = own["epoch"], own["step"], own["seconds"], own["history"]
+    if not (is_int(epoch) and is_int(step) and epoch >= 0 and step >= 0 and isinstance(own["stopped"], bool)
+            and isinstance(seconds, int | float) and seconds >= 0 and isinstance(own["lr"], int | float)):
+        raise ValueError(f"Trainer.load_state_dict: expected counts of epochs and steps, got epoch {epoch!r:.20}, step "
+                         f"{step!r:.20}, stopped {own['stopped']!r:.20}, seconds {seconds!r:.20}")
+    if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+            and [row.get("epoch") for row in rows] == list(range(1, len(rows) + 1)) and len(rows) == epoch):
+        raise ValueError(f"Trainer.load_state_dict: expected a history of {epoch} epochs, got {rows!r:.80}")
 
 
 def batches_from(batches: Batches, epoch: int, step: int) -> Iterable[Batch]:
     """The batches of an epoch without its first `step`. A DataLoader goes there at once; of other iterables they are
     passed over."""
-    if hasattr(batches, "set_epoch"):
+    if isinstance(batches, DataLoader):
         batches.set_epoch(epoch, step)
         return batches
     return islice(batches, step, None)

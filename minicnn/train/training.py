@@ -1,89 +1,22 @@
 """One training from data to a folder of a run: what `minicnn train` does."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .. import __version__, data, nn, optim, random
+from .. import data, nn, optim, random
 from ..data import transforms
-from ..data.show import augmentation_figure
-from ..device import get_num_threads
-from ..kernels import cpu
-from ..models import create, save
-from ..models.saving import MODEL_FILE
-from . import checkpoint as checkpoints
+from ..models import create
 from .callbacks import CSVLog, EarlyStopping
-from .evaluation import predict
-from .judging import choose_threshold, judge, loader
-from .pictures import draw
-from .recipes import Examples, Recipe, Settings, find
-from .run import CHECKPOINT_FILE, CONFIG_FILE, checkpoint_of, open_run, write_json
+from .judging import choose_threshold, loader
+from .provenance import Provenance
+from .recipes import Examples, Recipe
+from .results import write_results
+from .run import CHECKPOINT_FILE, open_run
+from .settings import Settings
 from .trainer import Callback, Trainer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-class Made(NamedTuple):
-    """What an unfinished run was made of: enough to go on with it."""
-
-    recipe: Recipe
-    settings: Settings
-    source: str
-    synthetic: bool
-
-
-def load_examples(recipe: Recipe, folder: str | Path | None) -> Examples:
-    """The recipe's data from a folder; without one, from where `data.find` finds it, or drawn by the computer."""
-    if folder is None and recipe.drawn is not None:
-        faces = data.load_synthetic_faces()
-        return Examples(faces.train, faces.test, faces.classes, "synthetic faces, drawn by minicnn", True)
-    where = data.find(recipe.name) if folder is None else folder
-    if where is None:
-        raise data.DataError(f"there is no data for {recipe.name} on this machine: say in which folder it is, or "
-                             f"fetch it by `minicnn data download {recipe.name}`")
-    found = recipe.load(Path(where))
-    return Examples(found.train, found.test, tuple(found.classes), str(where))
-
-
-def load_test_examples(recipe: Recipe, folder: str | Path | None) -> data.ArrayDataset:
-    """The recipe's test examples; of a folder, no other files are read."""
-    return load_examples(recipe, None).test if folder is None else recipe.load_test(Path(folder))
-
-
-def unfinished(out: str | Path) -> Made | None:
-    """What the unfinished run at `out` was made of; None if there is no checkpoint. ValueError if it is broken."""
-    path = checkpoint_of(out)
-    if not path.is_file():
-        return None
-    try:
-        made = checkpoints.read(path)["Provenance"]
-        return Made(find(made["recipe"]), Settings(**made["settings"]), made["source"], made["synthetic"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not the checkpoint of such a training ({error})") from error
-
-
-class Provenance(Callback):
-    """Keeps in the checkpoint what a run is made of, and goes on with no other data."""
-
-    def __init__(self, recipe: Recipe, examples: Examples, settings: Settings) -> None:
-        self.made = {"recipe": recipe.name, "settings": asdict(settings), "source": examples.source,
-                     "synthetic": examples.synthetic, "fingerprint": data.fingerprint(examples.train)}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Words and numbers."""
-        return self.made
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """ValueError if that is not what this run is made of."""
-        if state["fingerprint"] != self.made["fingerprint"]:
-            raise ValueError(f"{self.made['source']}: not the training data that the run was begun with (from "
-                             f"{state['source']})")
-        if (state["recipe"], state["settings"]) != (self.made["recipe"], self.made["settings"]):
-            raise ValueError("the run was begun with other settings")
 
 
 def train(recipe: Recipe, examples: Examples, settings: Settings, out: str | Path, *, resume: bool = False,
@@ -93,10 +26,11 @@ def train(recipe: Recipe, examples: Examples, settings: Settings, out: str | Pat
 
     resume: go on from the checkpoint of an unfinished run there, if there is one, with the same bits as if it had never
     stopped; restart: give it up. Whatever goes wrong (TrainingError: the loss became infinite or nan), the run that was
-    at `out` before stays, and so does the last checkpoint.
+    at `out` before stays, and the last checkpoint and the history until then are in `out`/unfinished.
     """
+    learning, validation = _split(examples.train, settings)
+    _check_both_classes(validation, settings)
     with open_run(out, resume=resume, restart=restart) as folder:
-        learning, validation = _split(examples.train, settings)
         own = [Provenance(recipe, examples, settings), CSVLog(folder / "history.csv")]
         trainer = build(recipe, examples.classes, learning, settings, [*own, *callbacks], device)
         watched, name = (examples.test, "test") if validation is None else (validation, "val")
@@ -106,7 +40,7 @@ def train(recipe: Recipe, examples: Examples, settings: Settings, out: str | Pat
         if validation is not None and settings.false_alarm_cost is not None and settings.miss_cost is not None:
             threshold = choose_threshold(trainer.model, validation, settings.false_alarm_cost, settings.miss_cost)
             trainer.model.config["threshold"] = threshold
-        return _write(folder, recipe, examples, settings, trainer, len(learning))
+        return write_results(folder, recipe, examples, settings, trainer, len(learning))
 
 
 def _split(examples: data.ArrayDataset, settings: Settings) -> tuple[data.Dataset, data.Dataset | None]:
@@ -114,12 +48,21 @@ def _split(examples: data.ArrayDataset, settings: Settings) -> tuple[data.Datase
     return data.split_off(examples, settings.validation, settings.seed) if settings.validation else (examples, None)
 
 
+def _check_both_classes(validation: data.Dataset | None, settings: Settings) -> None:
+    """ValueError if a threshold is to be chosen on examples of one class, where any does."""
+    if validation is not None and settings.miss_cost is not None:
+        labels = validation.batch(np.arange(len(validation)))[1]
+        if len(np.unique(labels)) < 2:
+            raise ValueError(f"a threshold by costs needs validation examples of both classes, and all {len(labels)} "
+                             "are of one: set more aside")
+
+
 def build(recipe: Recipe, classes: Sequence[str], learning: data.Dataset, settings: Settings,
           callbacks: Sequence[Callback], device: str = "cpu") -> Trainer:
     """The trainer of a recipe, with a fresh model."""
     random.manual_seed(settings.seed)
     model = create(recipe.model).to(device)
-    model.config["classes"] = list(classes)
+    model.config |= {"recipe": recipe.name, "classes": list(classes)}
     for module in model.modules():
         if isinstance(module, nn.Normalize):
             found = transforms.Normalize.fit(learning)
@@ -151,44 +94,3 @@ def training_batches(recipe: Recipe, learning: data.Dataset, settings: Settings,
     chain = transforms.Compose(transforms.ToFloat(), *(recipe.augment if settings.augment else ()))
     return data.DataLoader(learning, settings.batch_size, shuffle=True, seed=settings.seed, transform=chain,
                            device=device)
-
-
-def _write(folder: Path, recipe: Recipe, examples: Examples, settings: Settings, trainer: Trainer,
-           learned: int) -> dict[str, Any]:
-    """Judge the model on the test examples and write the files of the run."""
-    model = trainer.model
-    outputs, labels = predict(model, loader(examples.test))
-    metrics = {"data": examples.source, "synthetic": examples.synthetic, "train_examples": learned,
-               "epochs": trainer.epoch, "best_epoch": _best_epoch(trainer), **judge(model, outputs, labels)}
-    save(model, folder / MODEL_FILE)
-    write_json(folder / CONFIG_FILE, _config(recipe, examples, settings, trainer))
-    write_json(folder / "metrics.json", metrics)
-    draw(folder, recipe, examples, trainer.history, metrics, model, outputs, labels)
-    return metrics
-
-
-def _best_epoch(trainer: Trainer) -> int:
-    """The epoch whose weights the model has."""
-    return next((c.best_epoch for c in trainer.callbacks if isinstance(c, EarlyStopping)), trainer.epoch)
-
-
-def _config(recipe: Recipe, examples: Examples, settings: Settings, trainer: Trainer) -> dict[str, Any]:
-    source = {"source": examples.source, "synthetic": examples.synthetic, "train": len(examples.train),
-              "test": len(examples.test), "augmentation": [repr(a) for a in recipe.augment if settings.augment]}
-    return {
-        **trainer.model.config,
-        "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "data": source,
-        "recipe": {"name": recipe.name, "optimizer": type(trainer.optimizer).__name__, **asdict(settings)},
-        "machine": {"minicnn": __version__, "numpy": np.__version__, "vector_level": cpu.level,
-                    "threads": get_num_threads(), "seconds": round(trainer.seconds, 1)},
-    }
-
-
-def augmentation_sheet(recipe: Recipe, examples: Examples, settings: Settings) -> "Figure":
-    """Pictures of one training batch, and what augmentation makes of them where the settings ask for it."""
-    before, after = (next(iter(training_batches(recipe, examples.train, replace(settings, augment=changed))))
-                     for changed in (False, settings.augment))
-    figures = [tuple(tensor.numpy() for tensor in batch) for batch in (before, after)]
-    return augmentation_figure(figures[0][0], figures[1][0] if settings.augment else None, figures[1][1],
-                               examples.classes)

@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from minicnn.train import checkpoint
 
 STATE = {
-    "model": {"0.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "0.bias": np.zeros(0)},
+    "model": {"0.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "0.bias": np.zeros(0), "array": np.ones(2)},
     "optimizer": {"state": {0: {"step": 3, "square": np.full((2, 2), np.pi)}}, "groups": [{"betas": (0.9, 0.999)}]},
     "best": None, "stopped": False, "history": [{"loss": 0.1 + 0.2, "auc": float("nan")}], "infinite": float("inf"),
     "count": np.int64(2**40), "labels": np.array([1, -1]), "word": "naïve",
@@ -28,6 +28,7 @@ def test_what_is_written_is_read(tmp_path):
 
 @pytest.mark.parametrize(("state", "said"), [
     ({"a": {"b": object()}}, "a.b is object"), ({"a": [1, b"x"]}, r"a\.1 is bytes"),
+    ({"a": {"minicnn.array": 1}}, "a has a key"), ({"a": {1: 2, "1": 3}}, "two keys that read the same"),
     ({"a.b": {"c": np.zeros(1)}, "a": {"b.c": np.zeros(1)}}, "two arrays are called a.b.c")])
 def test_what_cannot_be_written_leaves_the_file_as_it_was(state, said, tmp_path):
     checkpoint.write(tmp_path / "c.safetensors", STATE)
@@ -37,7 +38,8 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(state, said, tmp_path)
     assert (tmp_path / "c.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("outline", [None, "{", "[]", "3", '{"a": {"array": "gone"}}', '{"a": {"array": [1]}}',
+@pytest.mark.parametrize("outline", [None, "{", "[]", "3", '{"a": {"minicnn.array": "gone"}}',
+                                     '{"a": {"minicnn.array": [1]}}',
                                      "[" * 100_000])
 def test_broken_checkpoints(outline, tmp_path):
     file = tmp_path / "c.safetensors"

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,8 @@ from minicnn.figure import save_png
 from minicnn.train import History, report
 from minicnn.train.progress import ProgressReport
 from minicnn.train.run import CHECKPOINT_FILE, check_target, checkpoint_of, is_run, open_run, write_json
+
+OLD, NEW = '{"recipe": "old"}', '{"recipe": "new"}'  # a run is known by a config.json that tells its recipe
 
 
 def write_run(path, content, **how):
@@ -34,24 +37,24 @@ def listing(path):
 def test_a_new_run_appears_when_complete(tmp_path):
     target = tmp_path / "runs" / "smile"
     with open_run(target) as folder:
-        (folder / "model.safetensors").write_text("1")
-        (folder / "config.json").write_text("1")
+        (folder / "model.safetensors").write_text(OLD)
+        (folder / "config.json").write_text(OLD)
         (folder / CHECKPOINT_FILE).write_text("1")
         assert not is_run(target) and folder == target / "unfinished"
-    assert is_run(target) and listing(target) == {"model.safetensors": "1", "config.json": "1"}
+    assert is_run(target) and listing(target) == {"model.safetensors": OLD, "config.json": OLD}
 
 
 def test_an_older_run_is_replaced_only_when_the_new_one_is_complete(tmp_path):
     target = tmp_path / "run"
-    write_run(target, "old")
+    write_run(target, OLD)
     (target / "notes.txt").write_text("mine")
     with pytest.raises(RuntimeError), open_run(target) as folder:
         (folder / "model.safetensors").write_text("half")
         raise RuntimeError
-    assert listing(target) == {"model.safetensors": "old", "config.json": "old", "history.csv": "old",
+    assert listing(target) == {"model.safetensors": OLD, "config.json": OLD, "history.csv": OLD,
                                "notes.txt": "mine"}
-    write_run(target, "new")
-    assert listing(target) == {"model.safetensors": "new", "config.json": "new", "history.csv": "new",
+    write_run(target, NEW)
+    assert listing(target) == {"model.safetensors": NEW, "config.json": NEW, "history.csv": NEW,
                                "notes.txt": "mine"}
 
 
@@ -63,7 +66,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_leaves_no_folders(tmp_pat
 
 def test_an_unfinished_run_is_kept_until_it_is_resumed_or_given_up(tmp_path):
     target = tmp_path / "run"
-    write_run(target, "old")
+    write_run(target, OLD)
     leave_unfinished(target)
     assert is_run(target) and checkpoint_of(target).read_text() == "half"
     with pytest.raises(ValueError, match="holds an unfinished training: resume it, restart it"), open_run(target):
@@ -72,8 +75,8 @@ def test_an_unfinished_run_is_kept_until_it_is_resumed_or_given_up(tmp_path):
         assert listing(folder) == {CHECKPOINT_FILE: "half"}  # and the torn file is gone
         raise RuntimeError
     assert checkpoint_of(target).read_text() == "half"
-    write_run(target, "new", restart=True)
-    assert listing(target) == {"model.safetensors": "new", "config.json": "new", "history.csv": "new"}
+    write_run(target, NEW, restart=True)
+    assert listing(target) == {"model.safetensors": NEW, "config.json": NEW, "history.csv": NEW}
 
 
 def test_a_run_killed_while_it_is_put_in_its_place_is_still_unfinished(tmp_path, monkeypatch):
@@ -84,11 +87,11 @@ def test_a_run_killed_while_it_is_put_in_its_place_is_still_unfinished(tmp_path,
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit), open_run(target) as folder:
         for name in ("model.safetensors", "config.json", CHECKPOINT_FILE):
-            (folder / name).write_text("1")
+            (folder / name).write_text(OLD)
         patch.setattr("pathlib.Path.rename", killed)
     assert is_run(target) and checkpoint_of(target).exists()
-    write_run(target, "2", resume=True)
-    assert listing(target) == {"model.safetensors": "2", "config.json": "2", "history.csv": "2"}
+    write_run(target, NEW, resume=True)
+    assert listing(target) == {"model.safetensors": NEW, "config.json": NEW, "history.csv": NEW}
 
 
 def test_one_training_at_a_time(tmp_path):
@@ -100,8 +103,35 @@ def test_one_training_at_a_time(tmp_path):
         assert (folder / CHECKPOINT_FILE).read_text() == "mine"
 
 
+def test_who_finds_a_run_locked_leaves_it_alone(tmp_path):
+    """Also before its first checkpoint."""
+    with open_run(tmp_path / "run") as folder:
+        with pytest.raises(ValueError, match="is being written by another"), open_run(tmp_path / "run"):
+            pytest.fail("opened")
+        assert folder.is_dir()
+
+
+@pytest.mark.parametrize("moves", [1, 2, 3])
+def test_a_first_run_killed_between_two_moves_is_gone_on_with(moves, tmp_path, monkeypatch):
+    target, done = tmp_path / "run", []
+
+    def replace(source, destination):
+        if len(done) == moves:
+            raise SystemExit
+        done.append(destination)
+        os.rename(source, destination)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit), open_run(target) as folder:
+        for name in ("model.safetensors", "history.csv", "metrics.json", "config.json", CHECKPOINT_FILE):
+            (folder / name).write_text(NEW)
+        patch.setattr("minicnn.train.run.os.replace", replace)
+    assert checkpoint_of(target).exists()
+    write_run(target, NEW, resume=True)
+    assert not (target / "unfinished").exists()
+
+
 def test_an_empty_folder_may_be_used(tmp_path):
-    write_run(tmp_path, "new")
+    write_run(tmp_path, NEW)
     assert is_run(tmp_path)
 
 
@@ -115,7 +145,7 @@ def test_what_is_no_run_is_left_alone(tmp_path):
             check_target(tmp_path / name)
     for name in ("thesis", "file", "file/below"):
         with pytest.raises((ValueError, OSError)):
-            write_run(tmp_path / name, "new")
+            write_run(tmp_path / name, NEW)
     assert (tmp_path / "thesis" / "chapter1.tex").read_text() == (tmp_path / "file").read_text() == "words"
 
 
@@ -164,7 +194,7 @@ def test_pictures_are_the_same_each_time(tmp_path):
 def test_progress(terminal):
     text = io.StringIO()
     progress = ProgressReport(Console(file=text, force_terminal=terminal, width=100))
-    trainer = SimpleNamespace(epoch=0, step=0)
+    trainer = SimpleNamespace(epoch=0, step=0, history=[])
     progress.on_start(trainer, 10, 2)
     trainer.step = 1
     progress.on_step(trainer, 0.5)

@@ -197,7 +197,7 @@ def test_history_as_csv_gives_the_same_bits():
 # ------------------------------------------------------------------------------------------ schedules, limits, averages
 
 def test_a_schedule_steps_after_epochs_or_steps(model):
-    for per, rates in (("epoch", [0.1, 0.05, 0.025]), ("step", [0.1 / 8, 0.1 / 64, 0.1 / 512])):
+    for per, rates in (("epoch", [0.1, 0.05, 0.025]), ("step", [0.1 / 4, 0.1 / 32, 0.1 / 256])):
         optimizer = sgd(model, 0.1)
         schedule = mc.optim.ExponentialLR(optimizer, 0.5)
         history = fit(model, batches(), loss=F.mse_loss, optimizer=optimizer, epochs=3, schedule=schedule,
@@ -251,6 +251,34 @@ def test_early_stopping_brings_the_best_weights_back(model):
     with pytest.raises(ValueError, match="has no column 'val_lss', but epoch, loss, val_loss"):
         fit(model, batches(), batches(), loss=F.mse_loss, optimizer=sgd(model), epochs=1,
             callbacks=[EarlyStopping("val_lss")])
+
+
+def test_after_training_the_trainer_judges_the_weights_that_the_model_has():
+    trainer = small_trainer()
+    trainer.fit(*noisy_batches(), epochs=6)
+    stopping = trainer.callbacks[0]
+    found = trainer.evaluate(noisy_batches()[1])
+    assert found["loss"] == evaluate(trainer.model, noisy_batches()[1], loss=F.mse_loss)["loss"]
+    assert found["loss"] == trainer.history[stopping.best_epoch - 1]["val_loss"] == stopping.best_value
+    outputs, _ = trainer.predict(noisy_batches()[1])
+    assert np.array_equal(outputs, predict(trainer.model, noisy_batches()[1])[0])
+
+
+def test_the_learning_rate_in_the_history_is_that_of_the_last_step(model):
+    optimizer = sgd(model, 0.1)
+    schedule = mc.optim.OneCycleLR(optimizer, 0.1, total_steps=6, anneal_strategy="linear", cycle_momentum=False)
+    rates = []
+
+    class Spy(mc.optim.SGD):
+        def step(self):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step()
+
+    optimizer.__class__ = Spy
+    history = fit(model, batches(), loss=F.mse_loss, optimizer=optimizer, epochs=2, schedule=schedule,
+                  schedule_per="step")
+    assert history.column("lr") == [rates[2], rates[5]] and min(rates) > 0
+    assert optimizer.param_groups[0]["lr"] >= 0  # one step past the cycle: no negative rate
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
@@ -374,6 +402,49 @@ def test_stopped_by_an_error_it_goes_on_from_the_last_checkpoint(undisturbed, tm
     again = small_trainer()
     again.fit(*noisy_batches(), epochs=4, checkpoint=file, resume=True)
     same(again, undisturbed)
+
+
+def test_validation_batches_that_are_drawn_are_the_same_after_a_pause(tmp_path):
+    def drawn():
+        train, _ = noisy_batches()
+        return train, mc.data.DataLoader(train.dataset, 4, shuffle=True, seed=7, transform=train.transform)
+
+    expected = small_trainer().fit(*drawn(), epochs=3)
+    file = tmp_path / "c.safetensors"
+    small_trainer().fit(*drawn(), epochs=2, checkpoint=file)
+    assert small_trainer().fit(*drawn(), epochs=3, checkpoint=file, resume=True) == expected
+
+
+def test_a_pause_that_comes_too_late_is_forgotten(model):
+    class Late(Callback):
+        def on_complete(self, trainer):
+            trainer.pause()
+
+    trainer = Trainer(model, loss=F.mse_loss, optimizer=sgd(model), callbacks=[Late()])
+    trainer.fit(batches(), epochs=1)
+    assert len(trainer.fit(batches(), epochs=3)) == 3
+
+
+def test_every_callback_is_told_of_the_end(model):
+    class Fails(Callback):
+        def on_end(self, trainer):
+            raise OSError("no")
+
+    first, last = Diary(), Diary()
+    with pytest.raises(OSError, match="no"):
+        fit(model, batches(5), loss=F.mse_loss, optimizer=sgd(model), epochs=1, callbacks=[first, Fails(), last])
+    assert first.lines[-1] == last.lines[-1] == "end"
+
+
+def test_rates_that_are_ints_can_be_gone_on_with(model, tmp_path):
+    def trainer():
+        optimizer = mc.optim.SGD(model.parameters(), lr=1)
+        return Trainer(model, loss=lambda y, t: 0.001 * F.mse_loss(y, t), optimizer=optimizer,
+                       schedule=mc.optim.StepLR(optimizer, 1, 0.1))
+
+    trainer().fit(batches(), epochs=2, checkpoint=tmp_path / "c.safetensors")
+    history = trainer().fit(batches(), epochs=3, checkpoint=tmp_path / "c.safetensors", resume=True)
+    assert history.column("lr") == pytest.approx([1, 0.1, 0.01])
 
 
 def test_a_complete_training_goes_on_to_more_epochs_or_does_nothing(undisturbed, tmp_path):
