@@ -197,16 +197,16 @@ kernel("matmul", "a: f[B,a0,a1], b: f[Bb,b0,b1], bias: f[N]? -> y: f[B,M,N]", fa
 
 kernel("conv2d_forward", "x: f[N,H,W,C], w: f[R,S,D,K], bias: f[K]? -> y: f[N,P,Q,K]", family="conv",
        params="stride padding dilation groups", sizes=lambda s, p: conv2d_sizes(s, p),
-       algorithms=("direct", "depthwise", "reference"),
+       algorithms=("direct", "depthwise", "winograd", "reference"),
        doc="y[n,p,q,k] = bias[k] + sum over r,s,d of x[n, p*stride-top+r*dilation, q*stride-left+s*dilation, c] * w[r,s,d,k] with "
            "c = (k // (K/groups)) * D + d, zeros outside x. stride, dilation (rows, columns); padding (top, bottom, left, right)")
 kernel("conv2d_input_grad", "dy: f[N,P,Q,K], w: f[R,S,D,K] -> dx: f[N,H,W,C]", family="conv",
        params="size stride padding dilation groups", sizes=lambda s, p: conv2d_input_sizes(s, p),
-       algorithms=("direct", "depthwise", "reference"),
+       algorithms=("direct", "depthwise", "winograd", "reference"),
        doc="the gradient of conv2d_forward by x, of size (H, W): every product runs back to where it came from")
 kernel("conv2d_weight_grad", "x: f[N,H,W,C], dy: f[N,P,Q,K] -> dw: f[R,S,D,K]", family="conv",
        params="kernel stride padding dilation groups", sizes=lambda s, p: conv2d_weight_sizes(s, p),
-       algorithms=("direct", "depthwise", "reference"),
+       algorithms=("direct", "depthwise", "winograd", "reference"),
        doc="the gradient of conv2d_forward by w, of kernel size (R, S)")
 
 # ----------------------------------------------------------------------------------------------------- pooling

@@ -78,7 +78,7 @@ def _make_plan(contract: Contract, where: str, arrays: tuple[Any, ...], params: 
     outputs, sizes = check(contract, arrays, params)
     backend = _BACKENDS[where]
     if contract.algorithms:
-        algorithm, run = backend.algorithm(contract.name, sizes, params, _conv_algorithm)
+        algorithm, run = backend.algorithm(contract.name, sizes, params, arrays[0].dtype, _conv_algorithm)
         return Plan(run, outputs, algorithm)
     return Plan(backend.kernel(contract.name), outputs, "")
 
@@ -213,8 +213,9 @@ def trace_kernels() -> Iterator[Trace]:
 def set_conv_algorithm(name: str) -> None:
     """Force the algorithm of the convolutions: "auto" chooses by shape, "direct", "winograd", or "reference" (slow).
 
-    Where an algorithm can't do a shape the direct one does it (winograd: can't do any yet); `trace_kernels` shows which
-    ran.
+    Winograd's algorithm does 3x3 and 5x5 filters with stride 1, dilation 1 and one group in float32, with errors up to
+    about 2e-5 of the largest result; NaN and infinity spread to the squares of 4x4 (2x2) outputs that see them. The
+    direct one does what it can't; `trace_kernels` shows which ran.
     """
     global _conv_algorithm
     known = ("auto", "direct", "winograd", "reference")

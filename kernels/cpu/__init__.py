@@ -10,8 +10,10 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from ..contracts import CONTRACTS
-from .algorithms import choose
+from .algorithms import can_winograd, choose
 
 
 def _load_host() -> ModuleType:
@@ -83,14 +85,16 @@ def kernel(name: str, level: str | None = None) -> Callable[..., None]:
     return _elementwise[at][name]
 
 
-def algorithm(name: str, sizes: dict[str, int], params: dict[str, Any], wanted: str) -> tuple[str, Callable[..., None]]:
+def algorithm(
+    name: str, sizes: dict[str, int], params: dict[str, Any], dtype: np.dtype, wanted: str
+) -> tuple[str, Callable[..., None]]:
     """The algorithm a convolution kernel will use for these sizes, and a kernel bound to it."""
     if wanted == "reference":
         from .. import reference
 
         return wanted, reference.kernel(name)
-    chosen = choose(name, sizes, params)
-    if wanted not in ("auto", chosen):
+    chosen = choose(name, sizes, params, dtype) if wanted == "auto" else wanted
+    if chosen == "winograd" and not can_winograd(sizes, params, dtype):
         chosen = "direct"  # it can do every shape
     compiled = kernel(name)
     return chosen, lambda *args: compiled(*args, chosen)

@@ -1,14 +1,60 @@
-"""Which algorithm a convolution uses: a matter of its shape, never of a measurement at run time."""
+"""Which algorithm a convolution uses: a matter of its shape and dtype, never of a measurement at run time."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
+import numpy as np
 
-def choose(contract_name: str, sizes: Mapping[str, int], params: Mapping[str, Any]) -> str:
+# What the parts of a convolution cost, measured with AVX2, in multiply-adds of the register tile (winograd.h and
+# conv_winograd.pxi tell what they are). The others are the products themselves.
+TRANSFORMED_NUMBER = 12.0  # of the picture, of the output or of a gradient: one of 36 numbers of a square, per channel
+TRANSFORMED_TAP = 25.0  # of the filters: one tap of one filter in one channel
+ROWS, COLUMNS, LANES = 6, 16, 8  # of the tile and of a vector: fewer cost as much,
+HALF = 12  # but filters that fit one vector as much as this many
+GAIN = 1.1  # Winograd must be faster by this factor: it loses a digit
+
+
+def can_winograd(sizes: Mapping[str, int], params: Mapping[str, Any], dtype: np.dtype) -> bool:
+    """Whether the kernels have Winograd's algorithm for this convolution."""
+    return (
+        dtype == np.float32
+        and sizes["R"] == sizes["S"]
+        and sizes["R"] in (3, 5)
+        and tuple(params["stride"]) == tuple(params["dilation"]) == (1, 1)
+        and params["groups"] == 1
+    )
+
+
+def _up(count: int, step: int) -> int:
+    return ceil(count / step) * step
+
+
+def costs(name: str, sizes: Mapping[str, int]) -> tuple[float, float]:
+    """(direct, winograd): the estimated costs of a convolution kernel that Winograd's algorithm can do."""
+    taps, channels, filters, pixels = sizes["R"] ** 2, sizes["C"], sizes["K"], (sizes["P"], sizes["Q"])
+    if name == "conv2d_input_grad":
+        channels, filters, pixels = filters, channels, (sizes["H"], sizes["W"])
+    side = 7 - sizes["R"]
+    squares = sizes["N"] * ceil(pixels[0] / side) * ceil(pixels[1] / side)
+    columns = _up(filters, COLUMNS)
+    direct = sizes["N"] * pixels[0] * pixels[1] * taps * channels * (HALF if filters <= LANES else columns)
+    products = 36 * _up(squares, ROWS) * channels * columns
+    transformed = 36 * squares * (_up(channels, LANES) + _up(filters, LANES))
+    return direct, products + transformed * TRANSFORMED_NUMBER + taps * channels * columns * TRANSFORMED_TAP
+
+
+def choose(name: str, sizes: Mapping[str, int], params: Mapping[str, Any], dtype: np.dtype) -> str:
     """The algorithm for a kernel of the conv family, given its contract's sizes and parameters.
 
-    "depthwise" where each of several channels has one filter of its own, else "direct", which can do every shape.
+    "depthwise" where each of several channels has one filter of its own, "winograd" where fewer products pay for its
+    transforms (channels and filters from about 16 on, pictures that its squares cover without much waste), else
+    "direct", which can do every shape.
     """
     if sizes["C"] == sizes["K"] == params["groups"] > 1:
         return "depthwise"
+    if can_winograd(sizes, params, dtype):
+        direct, winograd = costs(name, sizes)
+        if winograd * GAIN < direct:
+            return "winograd"
     return "direct"

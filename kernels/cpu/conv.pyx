@@ -13,6 +13,7 @@ swapped. With a stride, an input pixel meets only some of the taps, those that f
 stride: one correlation for each phase.
 
 Algorithm "depthwise" is for one filter per channel: the same walk with a vector of channels in place of one number.
+Algorithm "winograd" is for 3x3 and 5x5 filters with stride 1 in float32: fewer products (conv_winograd.pxi).
 
 Results do not depend on the number of threads: an output of correlate is one sum in a fixed order, and the number of
 partial sums in weight_grad follows from the shape.
@@ -26,9 +27,10 @@ from cython.parallel cimport prange, threadid
 include "conv_bands.pxi"
 include "conv_correlate.pxi"
 include "conv_weight_grad.pxi"
+include "conv_winograd.pxi"
 
 
-cdef Conv describe(picture, out, kernel, stride, padding, dilation, Py_ssize_t groups, algorithm) except *:
+cdef Conv describe(dtype, picture, out, kernel, stride, padding, dilation, Py_ssize_t groups, algorithm) except *:
     """The convolution that reads a picture of this shape and writes one of shape `out`."""
     cdef Conv c
     c.N, c.H, c.W, c.C = picture
@@ -38,11 +40,17 @@ cdef Conv describe(picture, out, kernel, stride, padding, dilation, Py_ssize_t g
     c.dilation_h, c.dilation_w = dilation
     c.top, c.left = padding[0], padding[2]
     c.depthwise = algorithm == "depthwise"
-    if algorithm not in ("direct", "depthwise"):
-        raise ValueError(f"convolution: no algorithm {algorithm!r}, expected 'direct' or 'depthwise'")
+    c.winograd = algorithm == "winograd"
+    if algorithm not in ("direct", "depthwise", "winograd"):
+        raise ValueError(f"convolution: no algorithm {algorithm!r}, expected 'direct', 'depthwise' or 'winograd'")
     if c.depthwise and not (groups == c.C == c.K):
         raise ValueError(f"convolution: 'depthwise' is for one filter per channel, not for {c.C} channels, "
                          f"{c.K} filters and {groups} groups")
+    if c.winograd and not (dtype == F32 and c.R == c.S and c.R in (3, 5)
+                           and c.stride_h == c.stride_w == c.dilation_h == c.dilation_w == groups == 1):
+        raise ValueError(f"convolution: 'winograd' is for 3x3 and 5x5 filters in float32, one group, no stride or "
+                         f"dilation, not for {c.R}x{c.S} in {dtype}, {groups} groups, stride {stride}, "
+                         f"dilation {dilation}")
     c.groups = 1 if c.depthwise else groups
     c.D, c.F = c.C // c.groups, c.K // c.groups
     c.terms = 1 if c.depthwise else c.D
@@ -54,12 +62,15 @@ cdef Conv describe(picture, out, kernel, stride, padding, dilation, Py_ssize_t g
 
 
 def conv2d_forward(x, w, bias, y, stride, padding, dilation, groups, algorithm):
-    cdef Conv c = describe(x.shape, y.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
+    cdef Conv c = describe(x.dtype, x.shape, y.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
     cdef Py_ssize_t column = c.terms * c.K
     cdef Phase phase = Phase(c.P, c.Q, 0, c.R, c.S, c.dilation_h, c.dilation_w, c.top, c.left, 0, c.S * column, column,
                              0)
     cdef Layout layout = Layout(c.K, 1, c.F, Steps(c.P * c.Q * c.K, c.Q * c.K, c.K))
-    if x.dtype == F32:
+    if c.winograd:
+        winograd_correlate(&c, &phase, &layout, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
+                           <float*>data(y))
+    elif x.dtype == F32:
         correlate(&c, &phase, 1, &layout, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
                   <float*>data(y))
     else:
@@ -93,7 +104,7 @@ cdef Axis phase_axis(Py_ssize_t phase, Py_ssize_t size, Py_ssize_t taps, Py_ssiz
 
 
 def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algorithm):
-    cdef Conv c = describe(dy.shape, dx.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
+    cdef Conv c = describe(dy.dtype, dy.shape, dx.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
     cdef Py_ssize_t filters = w.shape[3], column = w.shape[2] * filters, row = c.S * column, i, count = 0
     cdef Layout layout = Layout(1, 1 if c.depthwise else filters, c.D,
                                 Steps(c.P * c.Q * c.K, c.stride_h * c.Q * c.K, c.stride_w * c.K))
@@ -113,6 +124,9 @@ def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algori
     try:
         if count == 0:
             pass
+        elif c.winograd:
+            winograd_correlate(&c, phases, &layout, <const float*>data(dy), <const float*>data(w), NULL,
+                               <float*>data(dx))
         elif dy.dtype == F32:
             correlate(&c, phases, count, &layout, <const float*>data(dy), <const float*>data(w), <const float*>NULL,
                       <float*>data(dx))
@@ -124,8 +138,10 @@ def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algori
 
 
 def conv2d_weight_grad(x, dy, dw, kernel, stride, padding, dilation, groups, algorithm):
-    cdef Conv c = describe(x.shape, dy.shape, kernel, stride, padding, dilation, groups, algorithm)
-    if x.dtype == F32:
+    cdef Conv c = describe(x.dtype, x.shape, dy.shape, kernel, stride, padding, dilation, groups, algorithm)
+    if c.winograd:
+        winograd_weight_grad(&c, <const float*>data(x), <const float*>data(dy), <float*>data(dw))
+    elif x.dtype == F32:
         weight_grad(&c, <const float*>data(x), <const float*>data(dy), <float*>data(dw))
     else:
         weight_grad(&c, <const double*>data(x), <const double*>data(dy), <double*>data(dw))

@@ -17,28 +17,33 @@ cdef struct Layout:             # steps between channels, filters and groups in 
     Steps y
 
 
+cdef void pack_panel(const Layout* layout, const real* tap, Py_ssize_t filters, Py_ssize_t count,
+                     real* to) noexcept nogil:
+    """Pack `count` channels of one tap of a panel of filters as the tile reads them: [channels][width]."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), d, k
+    if layout.filter == 1:
+        copy_pieces(tap, layout.channel, to, width, filters, count)
+        return
+    for d in range(count):
+        for k in range(filters):
+            to[d * width + k] = tap[d * layout.channel + k * layout.filter]
+        for k in range(filters, width):
+            to[d * width + k] = 0
+
+
 cdef void pack_taps(const Conv* c, const Phase* phase, const Layout* layout, const real* w, Py_ssize_t task,
                     real* packed) noexcept nogil:
-    """Pack up to PACK channels of one tap of a group as the tile reads them: [panels][R][S][terms][width]."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), blocks = ceil_div(c.terms, PACK), panel, filters, d, k
+    """Pack up to PACK channels of one tap of a group: [panels][R][S][terms][width]."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), blocks = ceil_div(c.terms, PACK), panel
     cdef Py_ssize_t first = task % blocks * PACK, count = min(PACK, c.terms - first)
     cdef Py_ssize_t s = task // blocks % phase.S, r = task // (blocks * phase.S) % phase.R
     cdef Py_ssize_t group = task // (blocks * phase.S * phase.R)
-    cdef const real* tap
-    cdef real* to
     for panel in range(c.panels):
-        tap = w + (phase.w + r * phase.w_row + s * phase.w_column + group * layout.group + first * layout.channel
-                   + panel * width * layout.filter)
-        to = packed + ((((group * c.panels + panel) * phase.R + r) * phase.S + s) * c.terms + first) * width
-        filters = min(width, c.F - panel * width)
-        if layout.filter == 1:
-            copy_pieces(tap, layout.channel, to, width, filters, count)
-        else:
-            for d in range(count):
-                for k in range(filters):
-                    to[d * width + k] = tap[d * layout.channel + k * layout.filter]
-                for k in range(filters, width):
-                    to[d * width + k] = 0
+        pack_panel(layout,
+                   w + (phase.w + r * phase.w_row + s * phase.w_column + group * layout.group + first * layout.channel
+                        + panel * width * layout.filter),
+                   min(width, c.F - panel * width), count,
+                   packed + ((((group * c.panels + panel) * phase.R + r) * phase.S + s) * c.terms + first) * width)
 
 
 cdef void pack_filters(const Conv* c, const Phase* phase, const Layout* layout, const real* w,

@@ -114,12 +114,37 @@ CONVOLUTIONS = {
     "large_depthwise_stride": Convolution((16, 13, 11), 16, 16, (3, 3), (2, 2), ROUND, groups=16),
 }
 
-#: Which convolutions an algorithm can do. An algorithm that contracts.py lists must be listed here.
+#: More shapes for the algorithm that works on squares of outputs: 4x4 for 3x3 filters, 2x2 for 5x5.
+SQUARES = {
+    "one_output": Convolution((1, 3, 3), 5, 7),
+    "one_square": Convolution((1, 4, 4), 8, 16, padding=ROUND),
+    "past_the_square": Convolution((2, 5, 9), 7, 15, padding=ROUND),
+    "five_by_five": Convolution((2, 7, 6), 9, 10, (5, 5), padding=(2, 2, 2, 2)),
+    "one_output_5x5": Convolution((3, 5, 5), 3, 2, (5, 5)),
+    "uneven_padding": Convolution((2, 6, 7), 5, 6, padding=(0, 2, 1, 0)),
+    "uneven_padding_5x5": Convolution((1, 6, 7), 4, 17, (5, 5), padding=(3, 0, 1, 4)),
+    "padding_only": Convolution((1, 1, 2), 3, 4, padding=(4, 3, 5, 2)),
+    "full_padding_5x5": Convolution((1, 4, 3), 6, 5, (5, 5), padding=(4, 4, 4, 4)),
+    "many_filters": Convolution((1, 6, 5), 3, 150, padding=ROUND),
+    "many_channels": Convolution((1, 6, 5), 300, 3, padding=ROUND),
+    "empty_batch_5x5": Convolution((0, 7, 6), 3, 4, (5, 5)),
+    "large_blocks": Convolution((5, 29, 31), 34, 18, padding=ROUND),        # each thread takes squares
+    "large_blocks_5x5": Convolution((3, 17, 18), 17, 33, (5, 5), padding=(2, 2, 2, 2)),
+    "large_panels": Convolution((3, 11, 10), 70, 67, padding=ROUND),        # each thread takes filters
+    "large_shared_blocks": Convolution((40, 7, 7), 100, 97),                # more squares than are shared at a time
+}
+
+#: Which convolutions an algorithm can do, in either dtype. An algorithm that contracts.py lists must be listed here.
 SUITS: dict[str, Callable[[Convolution], bool]] = {
     "direct": lambda c: True,
     "depthwise": lambda c: c.groups == c.channels == c.filters,
+    "winograd": lambda c: False,  # in float32 only: has cases of its own
     "reference": lambda c: False,  # is what the others are held against
 }
+
+
+def suits_winograd(c: Convolution) -> bool:
+    return c.kernel in ((3, 3), (5, 5)) and c.stride == c.dilation == (1, 1) and c.groups == 1
 
 
 def algorithms(kernel: str, convolution: Convolution) -> tuple[str, ...]:
@@ -170,6 +195,14 @@ def cases() -> Iterator[Case]:
                    algorithms=algorithms("conv2d_input_grad", c))
         yield Case("conv2d_weight_grad", label, weight_grad, (c,), terms=c.size[0] * c.outputs[0] * c.outputs[1],
                    algorithms=algorithms("conv2d_weight_grad", c))
+    for label, c in (CONVOLUTIONS | SQUARES).items():
+        if suits_winograd(c):
+            once = {"dtypes": (np.float32,), "algorithms": ("winograd",)}
+            label = ("large_" if label.startswith("large") else "") + f"winograd_{label}"
+            yield Case("conv2d_forward", label, forward, (c, c.filters % 2 > 0), terms=c.taps * c.channels, **once)
+            yield Case("conv2d_input_grad", label, input_grad, (c,), terms=c.taps * c.filters, **once)
+            yield Case("conv2d_weight_grad", label, weight_grad, (c,),
+                       terms=c.size[0] * c.outputs[0] * c.outputs[1], **once)
     for label in ("primes", "past_the_tiles", "groups", "depthwise", "depthwise_33_stride"):
         c = CONVOLUTIONS[label]
         yield Case("conv2d_forward", f"special_{label}", forward_special, (c,), terms=c.taps * c.channels // c.groups,

@@ -1,0 +1,413 @@
+# Winograd's convolution: 3x3 and 5x5 filters with stride 1. float only: it loses digits that float64 is there to check.
+#
+# The output is cut into squares, 4x4 pixels for 3x3 filters and 2x2 for 5x5. Each is made from 6x6 inputs, which are
+# transformed into 36 numbers a channel (winograd.h); so are the filters. What was a sum over taps and channels becomes
+# 36 sums over channels: for each of the 36 points a matrix product on the register tile, squares by filters. The
+# products are transformed back into pixels.
+#
+# The gradient by the picture is the same with the filters turned around. The gradient by the filters is 36 products as
+# well, channels by filters, with sums over the squares.
+#
+# NaN and infinity spread: they may reach all outputs of the squares whose inputs they are among, and reach no other.
+
+cdef extern from "winograd.h" nogil:
+    enum:
+        WINOGRAD_POINTS
+    void winograd_input(Py_ssize_t channels, const float* x, Py_ssize_t row, Py_ssize_t pixel, float* to,
+                        Py_ssize_t point)
+    void winograd_output_grad(int n, Py_ssize_t channels, const float* dy, Py_ssize_t row, Py_ssize_t pixel, float* to,
+                              Py_ssize_t point)
+    void winograd_filters(int r, Py_ssize_t filters, const float* w, Py_ssize_t tap, float* to, Py_ssize_t point)
+    void winograd_filter_grad(int r, Py_ssize_t filters, const float* source, Py_ssize_t point, float* dw,
+                              Py_ssize_t tap)
+    void winograd_output(int n, Py_ssize_t channels, const float* source, Py_ssize_t point, const float* bias,
+                         float* y, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row, Py_ssize_t pixel)
+
+cdef enum:
+    PRODUCTS = 36               # WINOGRAD_POINTS along either axis
+    SQUARE_NUMBERS = 65536      # transformed squares that a thread works on: they fit the second-level cache
+    BLOCK_SQUARES = 12          # of them, at least
+    FILTER_NUMBERS = 1048576    # transformed filters, if they are not more, are made beforehand and kept
+    SHARED_SQUARES = 128        # that all threads work on
+    SHARED_NUMBERS = 1048576    # of them and the output's gradient: a part of the third-level cache
+    SUM_SQUARES = 96            # but so many
+    PIECE_CHANNELS = 256        # channels that are multiplied at a time: a panel's filters fit the first-level cache
+    TAP_CHANNELS = 32           # channels of filters that are packed at a time
+    SUM_CHANNELS = 48           # channels of a unit of sums
+    UNITS = 4                   # that are worth sharing out
+
+cdef struct Squares:
+    Py_ssize_t side             # outputs along a side: 4 or 2
+    Py_ssize_t rows, columns    # squares of a picture
+    Py_ssize_t count            # of all pictures
+
+cdef struct Source:             # what squares are read from: `reach` pixels a side, the first one at (-top, -left)
+    const float* x
+    Py_ssize_t H, W, C, top, left, reach
+
+cdef struct Spread:             # steps between points, panels of channels and squares in memory
+    Py_ssize_t point, panel, square
+
+
+cdef Squares squares_of(const Conv* c) noexcept nogil:
+    cdef Py_ssize_t side = WINOGRAD_POINTS + 1 - c.R, rows = ceil_div(c.P, side), columns = ceil_div(c.Q, side)
+    return Squares(side, rows, columns, c.N * rows * columns)
+
+
+cdef Py_ssize_t whole_vectors(Py_ssize_t channels) noexcept nogil:
+    return ceil_div(channels * sizeof(float), TILE_BYTES) * TILE_BYTES // sizeof(float)
+
+
+cdef Py_ssize_t odd_lines(Py_ssize_t numbers) noexcept nogil:
+    """So many numbers or some more: an odd number of cache lines. At steps of a power of two the 36 numbers that a
+    transform writes would compete for the same places of the cache."""
+    return (ceil_div(numbers * sizeof(float), LINE) | 1) * LINE // sizeof(float)
+
+
+cdef void transform_squares(const Squares* squares, const Source* source, Py_ssize_t first, Py_ssize_t count, float* to,
+                            const Spread* spread, float* buffer) noexcept nogil:
+    """Transform squares first, first + 1, ... of a picture, or of the output's gradient if that is what they reach."""
+    cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(source.C), reach = source.reach
+    cdef Py_ssize_t index, panel, channels
+    cdef bint in_place
+    cdef Window window
+    cdef Steps steps
+    cdef const float* pixels
+    for index in range(first, first + count):
+        window = Window(index // (squares.rows * squares.columns), 1,
+                        index // squares.columns % squares.rows * squares.side - source.top, reach,
+                        index % squares.columns * squares.side - source.left, reach)
+        in_place = (depth == source.C and window.h >= 0 and window.h + reach <= source.H
+                    and window.w >= 0 and window.w + reach <= source.W)
+        pixels = read_window(source.x, source.H, source.W, source.C, &window, in_place, 0, depth, buffer, &steps)
+        for panel in range(ceil_div(depth, width)):
+            channels = min(width, depth - panel * width)
+            if reach == WINOGRAD_POINTS:
+                winograd_input(channels, pixels + panel * width, steps.row, steps.pixel, to + panel * spread.panel,
+                               spread.point)
+            else:
+                winograd_output_grad(squares.side, channels, pixels + panel * width, steps.row, steps.pixel,
+                                     to + panel * spread.panel, spread.point)
+        to += spread.square
+
+
+cdef void transform_shared(const Squares* squares, const Source* source, Py_ssize_t first, Py_ssize_t count, float* to,
+                           const Spread* spread, char* start, Py_ssize_t bytes, int team) noexcept nogil:
+    """The same, shared out among the threads."""
+    cdef Py_ssize_t group
+    for group in prange(ceil_div(count, TILE_ROWS), num_threads=team, schedule="dynamic"):
+        transform_squares(squares, source, first + group * TILE_ROWS, min(TILE_ROWS, count - group * TILE_ROWS),
+                          to + group * TILE_ROWS * spread.square, spread, <float*>(start + threadid() * bytes))
+
+
+# ------------------------------------------------------------------- the convolution, and the gradient by the picture
+
+cdef struct Correlation:
+    const Conv* c
+    const Phase* phase
+    const Layout* layout
+    const float* w
+    const float* bias
+    float* y
+    Squares squares
+    Source source
+    Spread spread                       # of the transformed squares of a block
+    Py_ssize_t block, chunk             # squares that are transformed, and those that are multiplied, at a time
+    Py_ssize_t panels                   # of filters
+    Py_ssize_t filter_point, m_point    # steps between the points of a panel of filters, and of the products
+    const float* filters                # all transformed filters; NULL: a panel is transformed when it is needed
+    # where in a thread's workspace, behind a window, they begin; its end
+    Py_ssize_t taps, transformed, m, table, bytes
+
+
+cdef void transform_filters(const Correlation* job, Py_ssize_t panel, float* to, float* taps) noexcept nogil:
+    """Transform a panel of filters: [36][C][width]."""
+    cdef const Conv* c = job.c
+    cdef const Phase* phase = job.phase
+    cdef Py_ssize_t width = tile_width(sizeof(float)), first, channels, i, r, s
+    cdef const float* w = job.w + phase.w + panel * width * job.layout.filter
+    for i in range(ceil_div(c.C, TAP_CHANNELS)):
+        first = i * TAP_CHANNELS
+        channels = min(TAP_CHANNELS, c.C - first)
+        for r in range(c.R):
+            for s in range(c.S):
+                pack_panel(job.layout, w + r * phase.w_row + s * phase.w_column + first * job.layout.channel,
+                           min(width, c.K - panel * width), channels, taps + (r * c.S + s) * channels * width)
+        winograd_filters(c.R, channels * width, taps, channels * width, to + first * width, job.filter_point)
+
+
+cdef void multiply_squares(const Correlation* job, const float* squares, Py_ssize_t count, const float* filters,
+                           float* m, Py_ssize_t* table) noexcept nogil:
+    """The 36 products of transformed squares and a panel of filters: [36][squares][width]."""
+    cdef Py_ssize_t width = tile_width(sizeof(float)), start = 0, point, piece, i, t
+    cdef Py_ssize_t* places = table + whole_tiles(count)
+    cdef Walk walk = Walk(1, 0, 1, width, &start)
+    cdef Store store = Store(0, width, False)
+    for t in range(whole_tiles(count)):
+        table[t] = min(t, count - 1) * job.spread.square
+        places[t] = t * width
+    for point in range(PRODUCTS):
+        for piece in range(max(1, ceil_div(job.c.C, PIECE_CHANNELS))):
+            start = piece * PIECE_CHANNELS
+            walk.length = min(PIECE_CHANNELS, job.c.C - start)
+            store.add = piece > 0
+            for i in range(ceil_div(count, TILE_ROWS)):
+                t = i * TILE_ROWS
+                store.height = min(TILE_ROWS, count - t)
+                tile_float(&walk, &store, squares + point * job.spread.point, table + t,
+                           filters + point * job.filter_point + start * width, NULL, m + point * job.m_point,
+                           places + t)
+
+
+cdef void write_outputs(const Correlation* job, Py_ssize_t first, Py_ssize_t count, Py_ssize_t panel,
+                        const float* m) noexcept nogil:
+    """Transform the products of some squares into pixels of the output."""
+    cdef const Conv* c = job.c
+    cdef const Squares* squares = &job.squares
+    cdef Py_ssize_t width = tile_width(sizeof(float)), filter = panel * width, index, n, p, q
+    for index in range(first, first + count):
+        n = index // (squares.rows * squares.columns)
+        p = index // squares.columns % squares.rows * squares.side
+        q = index % squares.columns * squares.side
+        winograd_output(squares.side, min(width, c.K - filter), m, job.m_point,
+                        job.bias + filter if job.bias else NULL, job.y + ((n * c.P + p) * c.Q + q) * c.K + filter,
+                        min(squares.side, c.P - p), min(squares.side, c.Q - q), c.Q * c.K, c.K)
+        m += width
+
+
+cdef void correlate_panel(const Correlation* job, const float* squares, Py_ssize_t first, Py_ssize_t count,
+                          Py_ssize_t panel, char* own) noexcept nogil:
+    """The outputs of some squares, transformed already, for a panel of filters."""
+    cdef const float* filters = job.filters + panel * PRODUCTS * job.filter_point
+    if job.filters == NULL:
+        filters = <const float*>(own + job.transformed)
+        transform_filters(job, panel, <float*>filters, <float*>(own + job.taps))
+    multiply_squares(job, squares, count, filters, <float*>(own + job.m), <Py_ssize_t*>(own + job.table))
+    write_outputs(job, first, count, panel, <const float*>(own + job.m))
+
+
+cdef void correlate_block(const Correlation* job, Py_ssize_t first, float* transformed, char* own) noexcept nogil:
+    """All outputs of a block of squares."""
+    cdef Py_ssize_t count = min(job.block, job.squares.count - first), panel
+    transform_squares(&job.squares, &job.source, first, count, transformed, &job.spread, <float*>own)
+    for panel in range(job.panels):
+        correlate_panel(job, transformed, first, count, panel, own)
+
+
+cdef void transform_all_filters(const Correlation* job, float* filters, char* start, int team) noexcept nogil:
+    cdef Py_ssize_t panel
+    for panel in prange(job.panels, num_threads=team, schedule="dynamic"):
+        transform_filters(job, panel, filters + panel * PRODUCTS * job.filter_point,
+                          <float*>(start + threadid() * job.bytes + job.taps))
+
+
+cdef void share_out_squares(const Correlation* job, char* start, int team) noexcept nogil:
+    """Each thread takes blocks of squares."""
+    cdef Py_ssize_t task
+    cdef char* own
+    for task in prange(ceil_div(job.squares.count, job.block), num_threads=team, schedule="dynamic"):
+        own = start + threadid() * job.bytes
+        correlate_block(job, task * job.block, <float*>(own + job.transformed), own)
+
+
+cdef void share_out_filters(const Correlation* job, float* transformed, char* start, int team) noexcept nogil:
+    """All threads on one block, then on the next: first they transform its squares, then each takes panels."""
+    cdef Py_ssize_t chunks = ceil_div(job.block, job.chunk), first = 0, count, task, chunk
+    cdef char* own
+    while first < job.squares.count:
+        count = min(job.block, job.squares.count - first)
+        transform_shared(&job.squares, &job.source, first, count, transformed, &job.spread, start, job.bytes, team)
+        for task in prange(job.panels * chunks, num_threads=team, schedule="dynamic"):
+            chunk = task % chunks * job.chunk
+            own = start + threadid() * job.bytes
+            if chunk < count:
+                correlate_panel(job, transformed + chunk * job.spread.square, first + chunk,
+                                min(job.chunk, count - chunk), task // chunks, own)
+        first += job.block
+
+
+cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* layout, const float* x, const float* w,
+                            const float* bias, float* y) except -1:
+    cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(c.C)
+    cdef Py_ssize_t most, chunks
+    cdef int team = threads(c.N * c.P * c.Q * c.K * c.R * c.S * c.C)
+    cdef Correlation job
+    cdef bint keep_filters, by_squares
+    if c.N * c.P * c.Q * c.K == 0:
+        return 0
+    job.c, job.phase, job.layout, job.w, job.bias, job.y, job.filters = c, phase, layout, w, bias, y, NULL
+    job.squares = squares_of(c)
+    job.source = Source(x, c.H, c.W, c.C, phase.top, phase.left, WINOGRAD_POINTS)
+    job.panels = ceil_div(c.K, width)
+    job.filter_point = odd_lines(c.C * width)
+    # Many squares and few filters: threads take blocks of squares. Otherwise they take filters, and share the squares.
+    keep_filters = job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
+    most = min(SQUARE_NUMBERS // (PRODUCTS * max(1, depth)), job.squares.count // TASKS)
+    by_squares = keep_filters and most >= BLOCK_SQUARES
+    if not by_squares:
+        most = SHARED_SQUARES
+    job.block = whole_tiles(even(job.squares.count, most))
+    chunks = 1 if by_squares else min(ceil_div(TASKS, job.panels),
+                                      ceil_div(job.block, BLOCK_SQUARES if keep_filters else SUM_SQUARES))
+    job.chunk = whole_tiles(ceil_div(job.block, chunks))
+    job.spread = Spread(odd_lines(job.block * depth), width, depth)
+    job.m_point = odd_lines(job.chunk * width)
+    # the workspace: transformed filters and squares that are shared; and for each thread a window of the picture, taps,
+    # transformed squares or a panel of filters of its own, products, a table of places
+    cdef Py_ssize_t squares_bytes = PRODUCTS * job.spread.point * sizeof(float)
+    cdef Py_ssize_t panel_bytes = PRODUCTS * job.filter_point * sizeof(float)
+    cdef Py_ssize_t filters_bytes = job.panels * panel_bytes if keep_filters else 0
+    cdef Py_ssize_t shared_bytes = filters_bytes + (0 if by_squares else squares_bytes)
+    job.taps = whole_lines(PRODUCTS * depth * sizeof(float))
+    job.transformed = job.taps + whole_lines(c.R * c.S * min(c.C, TAP_CHANNELS) * width * sizeof(float))
+    job.m = job.transformed + (squares_bytes if by_squares else 0 if keep_filters else panel_bytes)
+    job.table = job.m + PRODUCTS * job.m_point * sizeof(float)
+    job.bytes = job.table + whole_lines(2 * job.chunk * sizeof(Py_ssize_t))
+    cdef void* workspace = allocate(shared_bytes + team * job.bytes + LINE, 1)
+    cdef char* start = first_line(workspace)
+    cdef char* own = start + shared_bytes
+    with nogil:
+        if keep_filters:
+            transform_all_filters(&job, <float*>start, own, team)
+            job.filters = <float*>start
+        if by_squares:
+            share_out_squares(&job, own, team)
+        else:
+            share_out_filters(&job, <float*>(start + filters_bytes), own, team)
+    free(workspace)
+    return 0
+
+
+# ----------------------------------------------------------------------------------------- the gradient by the filters
+
+cdef struct FilterGrad:
+    const Conv* c
+    Squares squares
+    Source x, dy
+    Spread x_spread, dy_spread          # panels of squares: [36][panels][squares][width]
+    Py_ssize_t block                    # squares at a time
+    Py_ssize_t panels, groups           # of filters; of up to SUM_CHANNELS channels
+    Py_ssize_t point                    # steps between the points of a unit of sums: a panel's for a group
+    Py_ssize_t taps, sums, dy_squares, x_squares, table, bytes      # as in Correlation
+
+
+cdef void add_products(const FilterGrad* job, const float* x, const float* dy, Py_ssize_t count, Py_ssize_t unit,
+                       bint add, float* sums, Py_ssize_t* table) noexcept nogil:
+    """sums (+)= the 36 products of some squares, of a group of channels and a panel of filters."""
+    cdef Py_ssize_t width = tile_width(sizeof(float)), start = 0, channel = unit // job.panels * SUM_CHANNELS
+    cdef Py_ssize_t channels = min(SUM_CHANNELS, job.c.C - channel), point, t, i
+    cdef Py_ssize_t* places = table + whole_tiles(channels)
+    cdef Walk walk = Walk(1, count, width, width, &start)
+    cdef Store store = Store(0, width, add)
+    dy += unit % job.panels * job.dy_spread.panel
+    for i in range(whole_tiles(channels)):
+        places[i] = min(i, channels - 1)
+        table[i] = (channel + places[i]) // width * job.x_spread.panel + (channel + places[i]) % width
+        places[i] *= width
+    for point in range(PRODUCTS):
+        for t in range(ceil_div(channels, TILE_ROWS)):
+            i = t * TILE_ROWS
+            store.height = min(TILE_ROWS, channels - i)
+            tile_float(&walk, &store, x + point * job.x_spread.point, table + i, dy + point * job.dy_spread.point, NULL,
+                       sums + point * job.point, places + i)
+
+
+cdef void write_taps(const FilterGrad* job, const float* sums, Py_ssize_t unit, bint add, float* dw,
+                     float* taps) noexcept nogil:
+    """dw (+)= the taps that a unit of sums stands for."""
+    cdef const Conv* c = job.c
+    cdef Py_ssize_t width = tile_width(sizeof(float)), first = unit // job.panels * SUM_CHANNELS
+    cdef Py_ssize_t filter = unit % job.panels * width, filters = min(width, c.K - filter), channel, tap, k
+    cdef float* to
+    for channel in range(first, min(first + SUM_CHANNELS, c.C)):
+        winograd_filter_grad(c.R, width, sums + (channel - first) * width, job.point, taps, width)
+        for tap in range(c.R * c.S):
+            to = dw + (tap * c.C + channel) * c.K + filter
+            for k in range(filters):
+                to[k] = (to[k] if add else 0) + taps[tap * width + k]
+
+
+cdef void weight_grad_part(const FilterGrad* job, Py_ssize_t part, Py_ssize_t parts, float* dw,
+                           char* own) noexcept nogil:
+    """One of `parts` partial sums: over some of the blocks."""
+    cdef Py_ssize_t blocks = ceil_div(job.squares.count, job.block), size = PRODUCTS * job.point, index, first, count
+    cdef Py_ssize_t begin = blocks * part // parts, unit
+    cdef float* sums = <float*>(own + job.sums)
+    cdef float* x = <float*>(own + job.x_squares)
+    cdef float* dy = <float*>(own + job.dy_squares)
+    for index in range(begin, blocks * (part + 1) // parts):
+        first = index * job.block
+        count = min(job.block, job.squares.count - first)
+        transform_squares(&job.squares, &job.x, first, count, x, &job.x_spread, <float*>own)
+        transform_squares(&job.squares, &job.dy, first, count, dy, &job.dy_spread, <float*>own)
+        for unit in range(job.groups * job.panels):
+            add_products(job, x, dy, count, unit, index > begin, sums + unit * size, <Py_ssize_t*>(own + job.table))
+    for unit in range(job.groups * job.panels):
+        write_taps(job, sums + unit * size, unit, False, dw, <float*>(own + job.taps))
+
+
+cdef void share_out_units(const FilterGrad* job, float* x, float* dy, float* dw, char* start, int team) noexcept nogil:
+    """All threads on one block, then on the next: first they transform its squares, then each takes units."""
+    cdef Py_ssize_t first = 0, count, unit
+    cdef char* own
+    while first < job.squares.count:
+        count = min(job.block, job.squares.count - first)
+        transform_shared(&job.squares, &job.x, first, count, x, &job.x_spread, start, job.bytes, team)
+        transform_shared(&job.squares, &job.dy, first, count, dy, &job.dy_spread, start, job.bytes, team)
+        for unit in prange(job.groups * job.panels, num_threads=team, schedule="dynamic"):
+            own = start + threadid() * job.bytes
+            add_products(job, x, dy, count, unit, False, <float*>(own + job.sums), <Py_ssize_t*>(own + job.table))
+            write_taps(job, <const float*>(own + job.sums), unit, first > 0, dw, <float*>(own + job.taps))
+        first += job.block
+
+
+cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, float* dw) except -1:
+    cdef Py_ssize_t width = tile_width(sizeof(float)), size = c.R * c.S * c.C * c.K
+    cdef Py_ssize_t x_panels = ceil_div(c.C, width), square, most, parts, part
+    cdef int team = threads(c.N * c.P * c.Q * size)
+    cdef FilterGrad job
+    cdef bint by_squares
+    if c.N * c.P * c.Q * size == 0:
+        memset(dw, 0, size * sizeof(float))
+        return 0
+    job.c = c
+    job.squares = squares_of(c)
+    job.x = Source(x, c.H, c.W, c.C, c.top, c.left, WINOGRAD_POINTS)
+    job.dy = Source(dy, c.P, c.Q, c.K, 0, 0, job.squares.side)
+    job.panels = ceil_div(c.K, width)
+    job.groups = ceil_div(c.C, SUM_CHANNELS)
+    job.point = odd_lines(min(c.C, SUM_CHANNELS) * width)
+    # Few sums: each thread has its own and takes blocks of squares. Otherwise they take sums, and share the squares.
+    by_squares = job.groups * job.panels < UNITS
+    square = PRODUCTS * (x_panels + job.panels) * width
+    most = max(BLOCK_SQUARES, SQUARE_NUMBERS // square) if by_squares else max(SUM_SQUARES, SHARED_NUMBERS // square)
+    job.block = whole_tiles(even(job.squares.count, most))
+    parts = min(PARTS, ceil_div(job.squares.count, job.block)) if by_squares else 1
+    job.x_spread = Spread(odd_lines(x_panels * job.block * width), job.block * width, width)
+    job.dy_spread = Spread(odd_lines(job.panels * job.block * width), job.block * width, width)
+    # the workspace: partial sums or squares that are shared; and for each thread a window of the picture, taps, units
+    # of sums, squares of its own, a table of places
+    cdef Py_ssize_t x_bytes = PRODUCTS * job.x_spread.point * sizeof(float)
+    cdef Py_ssize_t dy_bytes = PRODUCTS * job.dy_spread.point * sizeof(float)
+    cdef Py_ssize_t partial = whole_lines(parts * size * sizeof(float)) if parts > 1 else 0
+    cdef Py_ssize_t shared = partial if by_squares else x_bytes + dy_bytes
+    job.taps = whole_lines(PRODUCTS * max(whole_vectors(c.C), whole_vectors(c.K)) * sizeof(float))
+    job.sums = job.taps + whole_lines(c.R * c.S * width * sizeof(float))
+    job.x_squares = job.sums + PRODUCTS * job.point * sizeof(float) * (job.groups * job.panels if by_squares else 1)
+    job.dy_squares = job.x_squares + (x_bytes if by_squares else 0)
+    job.table = job.dy_squares + (dy_bytes if by_squares else 0)
+    job.bytes = job.table + whole_lines(2 * whole_tiles(min(c.C, SUM_CHANNELS)) * sizeof(Py_ssize_t))
+    cdef void* workspace = allocate(shared + team * job.bytes + LINE, 1)
+    cdef char* start = first_line(workspace)
+    cdef float* total
+    with nogil:
+        if by_squares:
+            for part in prange(parts, num_threads=team, schedule="dynamic"):
+                total = <float*>start + part * size if parts > 1 else dw
+                weight_grad_part(&job, part, parts, total, start + shared + threadid() * job.bytes)
+            if parts > 1:
+                add_parts(<const float*>start, parts, size, dw)
+        else:
+            share_out_units(&job, <float*>start, <float*>(start + x_bytes), dw, start + shared, team)
+    free(workspace)
+    return 0
