@@ -1,6 +1,6 @@
 """The models: `create(name)` builds one, `list_models()` names them all, `save` and `load` keep them in files."""
 
-from . import cifar, mnist, smile  # noqa: F401 - a model registers itself when its file is imported
+from . import cifar, mnist, mobilenet, resnet, smile, vgg  # noqa: F401 - a model registers itself when imported
 from .registry import create, list_models, register
 from .saving import load, save
 

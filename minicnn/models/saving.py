@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import random
 from ..io import load_state
 from ..io.safetensors import read_metadata, write_safetensors
-from ..nn import Module
+from ..nn import Module, init
 from .registry import create
 
 MODEL_FILE = "model.safetensors"  # its name in the folder of a run
@@ -63,14 +62,12 @@ def load(path: str | Path) -> Module | dict[str, np.ndarray]:
     for name, value in config["options"].items():
         if isinstance(value, int) and value > held:  # before it becomes the size of a layer
             raise ValueError(f"{file}: its option {name} is {value}, but the file holds {held} numbers only")
-    before = random.get_state()
     try:
-        model = create(config["model"], **config["options"])
+        with init.undrawn():
+            model = create(config["model"], **config["options"])
         model.load_state_dict(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: {_shortened(error)}") from error
-    finally:
-        random.set_state(before)
     model.config = config
     model.eval()
     return model

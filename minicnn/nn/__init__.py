@@ -6,6 +6,7 @@ A layer's file marks it with @layer; this file only gathers.
 from . import functional as functional
 from . import init as init
 from .activation import *  # noqa: F403
+from .blocks import *  # noqa: F403
 from .containers import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .dropout import *  # noqa: F403

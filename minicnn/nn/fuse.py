@@ -35,3 +35,15 @@ class fusion:  # noqa: N801 - called like a function, as no_grad is
 def fusion_enabled() -> bool:
     """Whether layers may run as one op."""
     return _enabled
+
+
+def run(x: Any, *modules: Any, add: Any = None, activation: Any = None) -> Any:
+    """Call modules one after the other on x, then add a tensor of the same shape, then call an activation.
+
+    What a block with a shortcut does at its end: `run(y, self.conv2, self.bn2, add=x, activation=self.relu)`.
+    """
+    for module in modules:
+        x = module(x)
+    if add is not None:
+        x = x + add
+    return x if activation is None else activation(x)

@@ -4,6 +4,8 @@ The layouts are ours: (kH, kW, C_in / groups, C_out) and (in_features, out_featu
 axes.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import erf, prod, sqrt
 
 import numpy as np
@@ -13,9 +15,34 @@ from ..tape import no_grad
 from ..tensor import FLOATS, Tensor
 
 
-def _write(tensor: Tensor, values: np.ndarray) -> Tensor:
-    with no_grad():
-        return tensor.copy_(values)
+#: Numbers drawn at a time: weights may be many more, and are drawn as float64.
+BLOCK = 1 << 20
+
+_drawing = True
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """`with undrawn():` leave weights as they are, and the random stream too: for a model that is about to be given its
+    weights, since drawing those of a large one takes seconds."""
+    global _drawing
+    before, _drawing = _drawing, False
+    try:
+        yield
+    finally:
+        _drawing = before
+
+
+def _draw(tensor: Tensor, distribution: Callable[[tuple[int]], np.ndarray]) -> Tensor:
+    """Overwrite a tensor with what `distribution((count,))` gives."""
+    if _drawing:
+        values = np.empty(tensor.numel(), tensor.dtype)
+        for start in range(0, values.size, BLOCK):
+            block = values[start : start + BLOCK]
+            block[...] = distribution(block.shape)  # type: ignore[arg-type]
+        with no_grad():
+            tensor.copy_(values.reshape(tensor.shape))
+    return tensor
 
 
 def _check(name: str, tensor: Tensor) -> None:
@@ -32,7 +59,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     _check("uniform_", tensor)
     if not a <= b:
         raise ValueError(f"uniform_: a must not be above b, got {a} and {b}")
-    return _write(tensor, random.uniform(tensor.shape, a, b))
+    return _draw(tensor, lambda shape: random.uniform(shape, a, b))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
@@ -40,7 +67,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     _check("normal_", tensor)
     if not std >= 0:
         raise ValueError(f"normal_: std must not be negative, got {std}")
-    return _write(tensor, random.normal(tensor.shape, mean, std))
+    return _draw(tensor, lambda shape: random.normal(shape, mean, std))
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
@@ -57,8 +84,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     low, high = (0.5 * (1 + erf((edge - mean) / std / sqrt(2))) for edge in (a, b))
     if not low < high:
         raise ValueError(f"trunc_normal_: nothing of a normal with mean {mean} and std {std} lies from {a} to {b}")
-    values = mean + std * ndtri(random.uniform(tensor.shape, low, high))
-    return _write(tensor, np.clip(values, a, b))
+    return _draw(tensor, lambda shape: np.clip(mean + std * ndtri(random.uniform(shape, low, high)), a, b))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
