@@ -23,6 +23,7 @@ from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("kernels/cpu")
 GENERATED = Path("build/generated")
+INCLUDED = {"elementwise": "formulas.h", "norm": "activations.h"}  # what a family includes of them
 FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "random", "optim")
 
 # Contraction to fused multiply-adds is on, so levels may differ in the last bit; NaN, infinity and the order of sums
@@ -64,17 +65,21 @@ def openmp_flags() -> list[str]:
 
 
 def write_formulas() -> None:
-    """Turn the elementwise contracts into C (see kernels/formula.py)."""
+    """Turn the elementwise contracts, and the activations that other kernels apply, into C (see kernels/formula.py)."""
     modules = {}
     for name in ("contracts", "formula"):
         spec = importlib.util.spec_from_file_location(name, f"kernels/{name}.py")
         modules[name] = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(modules[name])
-    text = modules["formula"].c_source(modules["contracts"].CONTRACTS.values())
-    header = GENERATED / "formulas.h"
+    contracts, formula = modules["contracts"], modules["formula"]
     GENERATED.mkdir(parents=True, exist_ok=True)
-    if not header.exists() or header.read_text() != text:  # an untouched header spares a rebuild
-        header.write_text(text)
+    for name, text in (
+        ("formulas.h", formula.elementwise_source(contracts.CONTRACTS.values())),
+        ("activations.h", formula.activations_source(contracts.CONTRACTS, contracts.ACTIVATIONS)),
+    ):
+        header = GENERATED / name
+        if not header.exists() or header.read_text() != text:  # an untouched header spares a rebuild
+            header.write_text(text)
 
 
 def wanted(family: str, level: str) -> bool:
@@ -94,7 +99,7 @@ def extensions() -> list[Extension]:
                 [str(SOURCES / f"{family}.pyx")],
                 include_dirs=[numpy.get_include(), str(SOURCES), str(GENERATED)],
                 depends=[str(path) for pattern in ("*.h", "*.pxi") for path in sorted(SOURCES.glob(pattern))]
-                + ([str(GENERATED / "formulas.h")] if family == "elementwise" else []),
+                + ([str(GENERATED / INCLUDED[family])] if family in INCLUDED else []),
                 extra_compile_args=[*FLAGS, *flags, *openmp, *extra],
                 extra_link_args=[*openmp, *extra],
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
@@ -119,6 +124,9 @@ write_formulas()
 setup(
     packages=[
         "minicnn",
+        "minicnn.benchmarks",
+        "minicnn.benchmarks.parts",
+        "minicnn.benchmarks.peers",
         "minicnn.commands",
         "minicnn.data",
         "minicnn.data.transforms",
@@ -133,7 +141,7 @@ setup(
         "minicnn.kernels",
         "minicnn.kernels.cpu",
     ],
-    package_dir={"minicnn": "minicnn", "minicnn.kernels": "kernels"},
+    package_dir={"minicnn": "minicnn", "minicnn.benchmarks": "benchmarks", "minicnn.kernels": "kernels"},
     ext_modules=extensions(),
     cmdclass={"build_ext": ParallelBuild},
 )

@@ -5,8 +5,8 @@ and `minicnn.dispatch` checks every call against it. A contract reads like a sig
 
     x: f[N,H,W,C], w: f[R,S,D,K], bias: f[K]? -> y: f[N,P,Q,K]
 
-* `f` float32 or float64, one choice for the whole call; `i` int64; `b` bool; `u` uint32; `t` any dtype, one for the
-  whole call; `p` a position in a pooling window: uint8 if the window has at most 256 places, else int32.
+* `f` float32 or float64, one choice for the whole call; `i` int64; `b` bool; `u` uint32; `o` uint8; `t` any dtype, one
+  for the whole call; `p` a position in a pooling window: uint8 if the window has at most 256 places, else int32.
 * `[N,C]` are sizes. A name that comes twice must be the same size. `[...]` is any shape, the same each time.
   `[~]` are shapes that broadcast against each other as NumPy's do.
 * `?` the argument may be None, `!` it is changed in place. What stands behind `->` is allocated by the caller.
@@ -15,6 +15,11 @@ The letters: N pictures of H x W pixels and C channels; filters of R x S taps, D
 of P x Q pixels. O, R (or D), I: the sizes before, along and after the axis that an op works along. M: rows, or indices.
 
 Arrays are C-contiguous and channels last. A kernel is called as `kernel(*inputs, *outputs, *params)`.
+
+A kernel that `keeps` can be told more, `kernel(..., kept=a_dict)`: the caller, to whom the dict belongs, promises that the
+weights (the second input) hold the same values each time the same dict is passed, as they do where a trained network
+answers. The kernel leaves there what it makes of the weights before it uses them, by the name of all that it depends on
+(the algorithm, the dtype, the width of the vectors, the weights' shape), and finds it the next time.
 """
 
 import re
@@ -47,6 +52,8 @@ class Contract(NamedTuple):
     kinds: str = "f"
     family: str = ""
     algorithms: tuple[str, ...] = ()
+    keeps: bool = False
+    shaping: tuple[str, ...] = ()  # the params that `sizes` and the choice of an algorithm look at
 
 
 CONTRACTS: dict[str, Contract] = {}
@@ -63,12 +70,14 @@ def _arguments(text: str) -> tuple[Argument, ...]:
 
 
 def kernel(name: str, signature: str, doc: str, *, family: str, params: str = "", sizes: Any = None,
-           algorithms: tuple[str, ...] = ()) -> None:
+           algorithms: tuple[str, ...] = (), keeps: bool = False, shaping: str | None = None) -> None:
     """Add a contract. `sizes(sizes, params)` returns the output sizes that the inputs don't show and raises
-    ValueError where inputs and params don't fit."""
+    ValueError where inputs and params don't fit. shaping: the params that it looks at, if not all of them."""
     before, after = signature.split("->")
+    looked_at = params if shaping is None else shaping
     CONTRACTS[name] = Contract(name, _arguments(before), _arguments(after), tuple(params.split()), doc, sizes,
-                               family=family, algorithms=algorithms)
+                               family=family, algorithms=algorithms, keeps=keeps,
+                               shaping=tuple(looked_at.split()) if sizes or algorithms else ())
 
 
 def elementwise(name: str, inputs: str, formula: str, *, params: str = "", kinds: str = "f", result: str = "") -> None:
@@ -142,14 +151,17 @@ elementwise("sigmoid_grad", "g y", "g * y * (1 - y)")
 elementwise("tanh_grad", "g y", "g * (1 - y * y)")
 elementwise("silu", "x", "x / (1 + exp(-x))")
 elementwise("silu_grad", "g x", "g * (1 + x * (1 - 1 / (1 + exp(-x)))) / (1 + exp(-x))")
-elementwise("gelu", "x", "0.5 * x * (1 + erf(x * 0.7071067811865476))")
-elementwise("gelu_grad", "g x", "g * (0.5 * (1 + erf(x * 0.7071067811865476)) + x * 0.3989422804014327 * exp(-0.5 * x * x))")
+elementwise("gelu", "x", "x * cdf(x)")
+elementwise("gelu_grad", "g x", "g * (cdf(x) + x * 0.3989422804014327 * exp(-0.5 * x * x))")
 elementwise("softplus", "x", "where(beta * x > threshold, x, log1p(exp(-abs(beta * x))) / beta + where(x > 0, x, 0))", params="beta threshold")
 elementwise("softplus_grad", "g x", "where(beta * x > threshold, g, g / (1 + exp(-beta * x)))", params="beta threshold")
 elementwise("hardsigmoid", "x", "where(x <= -3, 0, where(x >= 3, 1, x / 6 + 0.5))")
 elementwise("hardsigmoid_grad", "g x", "where((x > -3) & (x < 3), g / 6, 0)")
 elementwise("hardswish", "x", "where(x <= -3, 0, where(x >= 3, x, x * (x + 3) / 6))")
 elementwise("hardswish_grad", "g x", "where(x <= -3, 0, where(x >= 3, g, g * (x / 3 + 0.5)))")
+
+#: The activations that other kernels apply to what they are about to store: param `activation` names one, or "" for none.
+ACTIVATIONS = ("relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh")
 
 # -log of a Bernoulli likelihood with probability x and label t, logarithms not below -100, as in F.binary_cross_entropy.
 elementwise("bce", "x t", "-(t * where(log(x) < -100, -100, log(x)) + (1 - t) * where(log(1 - x) < -100, -100, log(1 - x)))")
@@ -195,11 +207,12 @@ kernel("matmul", "a: f[B,a0,a1], b: f[Bb,b0,b1], bias: f[N]? -> y: f[B,M,N]", fa
        params="transpose_a transpose_b", sizes=lambda s, p: matmul_sizes(s, p),
        doc="y[i] = a[i] @ b[i] (+ bias), either side transposed first if so asked; Bb is B, or 1 for one b for all")
 
-kernel("conv2d_forward", "x: f[N,H,W,C], w: f[R,S,D,K], bias: f[K]? -> y: f[N,P,Q,K]", family="conv",
-       params="stride padding dilation groups", sizes=lambda s, p: conv2d_sizes(s, p),
-       algorithms=("direct", "depthwise", "winograd", "reference"),
+kernel("conv2d_forward", "x: f[N,H,W,C], w: f[R,S,D,K], bias: f[K]?, add: f[N,P,Q,K]? -> y: f[N,P,Q,K]", family="conv",
+       params="stride padding dilation groups low high", sizes=lambda s, p: conv2d_sizes(s, p),
+       algorithms=("direct", "depthwise", "winograd", "reference"), keeps=True, shaping="stride padding dilation groups",
        doc="y[n,p,q,k] = bias[k] + sum over r,s,d of x[n, p*stride-top+r*dilation, q*stride-left+s*dilation, c] * w[r,s,d,k] with "
-           "c = (k // (K/groups)) * D + d, zeros outside x. stride, dilation (rows, columns); padding (top, bottom, left, right)")
+           "c = (k // (K/groups)) * D + d, zeros outside x; + add[n,p,q,k]; then clipped to low..high (-inf, inf: not at all), NaN comes "
+           "through. stride, dilation (rows, columns); padding (top, bottom, left, right)")
 kernel("conv2d_input_grad", "dy: f[N,P,Q,K], w: f[R,S,D,K] -> dx: f[N,H,W,C]", family="conv",
        params="size stride padding dilation groups", sizes=lambda s, p: conv2d_input_sizes(s, p),
        algorithms=("direct", "depthwise", "winograd", "reference"),
@@ -234,10 +247,24 @@ kernel("avg_pool2d_grad", "dy: f[N,P,Q,C] -> dx: f[N,H,W,C]", family="pool",
 
 kernel("batch_norm_stats", "x: f[M,C] -> mean: f[C], var: f[C]", family="norm", sizes=lambda s, p: not_empty("M", s["M"]),
        doc="mean and biased variance of each channel (two passes or shifted sums: no cancellation)")
-kernel("batch_norm_apply", "x: f[M,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]? -> y: f[M,C]", family="norm",
-       doc="y = (x - mean) * rstd * weight + bias")
-kernel("batch_norm_grad", "g: f[M,C], x: f[M,C], mean: f[C], rstd: f[C], weight: f[C]? -> dx: f[M,C], dweight: f[C], dbias: f[C]",
-       family="norm", doc="dbias = sum g; dweight = sum g * xhat; dx = weight * rstd * (g - dbias/M - xhat * dweight/M), xhat = (x - mean) * rstd")
+kernel("batch_norm_apply", "x: f[M,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]?, add: f[M,C]? -> y: f[M,C]",
+       family="norm", params="activation", sizes=lambda s, p: known_activation(p),
+       doc="y = activation((x - mean) * rstd * weight + bias + add)")
+kernel("batch_norm_grad", "g: f[M,C], x: f[M,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]? -> "
+       "dx: f[M,C], dweight: f[C], dbias: f[C]",
+       family="norm", params="activation rectified", sizes=lambda s, p: known_activation(p), shaping="activation",
+       doc="xhat = (x - mean) * rstd; h = the gradient of activation at xhat * weight + bias, given g; dbias = sum h; dweight = sum h * xhat; "
+           "dx = weight * rstd * (h - dbias/M - xhat * dweight/M), and with rectified 0 unless x > 0: x came out of a ReLU, "
+           "whose gradient is taken along")
+kernel("batch_norm_pool", "x: f[N,H,W,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]? -> y: f[N,P,Q,C], position: o[N,P,Q,C]",
+       family="norm", params="kernel activation p seed offset", sizes=lambda s, p: side_by_side(s, p), shaping="kernel activation",
+       doc="y = dropout(max_pool2d(batch_norm_apply(x))): windows of at most 255 places side by side, what is left over at the "
+           "edges counts for nothing; the first of equals and NaN win. Element i of flat y is dropped where word offset + i of the seed's "
+           "stream is below round(p * 2^32), else divided by 1-p. position: the place r*kW+s in the window, 255 where dropped")
+kernel("batch_norm_pool_grad", "g: f[N,P,Q,C], position: o[N,P,Q,C], x: f[N,H,W,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]? -> "
+       "dx: f[N,H,W,C], dweight: f[C], dbias: f[C]",
+       family="norm", params="kernel activation p rectified", sizes=lambda s, p: pooled(s, p), shaping="kernel activation",
+       doc="batch_norm_grad of all M = N*H*W rows, given g/(1-p) at the places where it came from and 0 elsewhere")
 
 # ------------------------------------------------------------------------------------------------ random numbers
 
@@ -287,6 +314,25 @@ def not_empty(name: str, size: int) -> Sizes:
     return {}
 
 
+def known_activation(p: Mapping[str, Any]) -> Sizes:
+    if p["activation"] not in ("", *ACTIVATIONS):
+        raise ValueError(f"activation is {p['activation']!r}, expected '' or one of {', '.join(ACTIVATIONS)}")
+    return {}
+
+
+def side_by_side(s: Sizes, p: Mapping[str, Any]) -> Sizes:
+    """Windows that neither overlap nor leave gaps; 255 is no place in them."""
+    rows, columns = p["kernel"]
+    if rows < 1 or columns < 1 or rows * columns > 255:
+        raise ValueError(f"kernel is {rows}x{columns}, expected 1 to 255 places")
+    return {"P": s["H"] // rows, "Q": s["W"] // columns, **known_activation(p)}
+
+
+def pooled(s: Sizes, p: Mapping[str, Any]) -> Sizes:
+    expected = side_by_side(s, p)
+    return {**match("P", s["P"], expected["P"]), **match("Q", s["Q"], expected["Q"])}
+
+
 def strided_count(length: int, p: Mapping[str, Any]) -> int:
     """Number of elements of a strided walk; raises where it would leave the flat array."""
     count, low, high = 1, p["offset"], p["offset"]
@@ -327,7 +373,7 @@ def _conv2d_channels(channels: int, per_group: int, filters: int, groups: int) -
 def conv2d_sizes(s: Sizes, p: Mapping[str, Any]) -> Sizes:
     _conv2d_channels(s["C"], s["D"], s["K"], p["groups"])
     high, wide = _conv2d_outputs(s["H"], s["W"], s["R"], s["S"], p)
-    return {"P": high, "Q": wide}
+    return {"P": high, "Q": wide, **match("P of add", s.get("P", high), high), **match("Q of add", s.get("Q", wide), wide)}
 
 
 def conv2d_input_sizes(s: Sizes, p: Mapping[str, Any]) -> Sizes:

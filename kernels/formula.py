@@ -5,7 +5,7 @@ A formula is Python: numbers, the inputs and params by name, + - * /, comparison
 """
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 #: What a formula may call besides `where`: its NumPy name, and its C name for float32, float64 and int64 ("" for none).
@@ -19,12 +19,16 @@ FUNCTIONS = {
     "sin": ("sin", "sinf", "sin", ""),
     "cos": ("cos", "cosf", "cos", ""),
     "tanh": ("tanh", "m_tanh", "tanh", ""),
-    "erf": ("", "m_erf", "erf", ""),  # scipy.special has it
+    "erf": ("", "m_erf", "erf", ""),
+    "cdf": ("", "m_cdf", "m_cdf64", ""),  # of the standard normal distribution
     "floor": ("floor", "floorf", "floor", ""),
     "ceil": ("ceil", "ceilf", "ceil", ""),
     "round": ("rint", "rintf", "rint", ""),
     "pow": ("power", "powf", "pow", ""),
 }
+
+#: What NumPy doesn't have: the name in scipy.special.
+SPECIAL = {"erf": "erf", "cdf": "ndtr"}
 
 #: A kind of element: its C type, its place in FUNCTIONS' rows, and its place in the table of rows.
 TYPES = {"f32": ("float", 1, "f"), "f64": ("double", 2, "f"), "i64": ("int64_t", 3, "i"), "b": ("uint8_t", 3, "b")}
@@ -39,10 +43,11 @@ def numpy_function(formula: str, names: Iterable[str]) -> Callable[..., Any]:
 
     space: dict[str, Any] = {name: getattr(np, row[0]) for name, row in FUNCTIONS.items() if row[0]}
     space["where"] = np.where
-    if "erf" in formula:
-        from scipy.special import erf
+    called = {node.id for node in ast.walk(ast.parse(formula)) if isinstance(node, ast.Name)}
+    if called & SPECIAL.keys():  # scipy.special takes a while to load
+        from scipy import special
 
-        space["erf"] = erf
+        space |= {name: getattr(special, its_name) for name, its_name in SPECIAL.items()}
     return eval(f"lambda {', '.join(names)}: {formula}", space)  # noqa: S307 - our own contracts
 
 
@@ -81,14 +86,13 @@ def _expression(node: ast.AST, kind: str) -> str:
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             return f"({_expression(left, kind)} {_OPERATORS[type(op)]} {_expression(right, kind)})"
         case ast.Call(func=ast.Name(id="where"), args=[condition, a, b]):
-            # A function, so that both sides are computed before the choice: a branch could not become vector code.
             return "select_{}({}, {}, {})".format(kind, *(_expression(part, kind) for part in (condition, a, b)))
         case ast.Call(func=ast.Name(id=name), args=args) if name in FUNCTIONS and FUNCTIONS[name][column]:
             return f"{FUNCTIONS[name][column]}({', '.join(_expression(a, kind) for a in args)})"
     raise ValueError(f"not part of the formula language: {ast.unparse(node)}")
 
 
-def c_source(contracts: Iterable[Any]) -> str:
+def elementwise_source(contracts: Iterable[Any]) -> str:
     """A header with one C function a contract and dtype, working along one row, and the table of them."""
     functions, table = [], []
     for contract in contracts:
@@ -107,10 +111,6 @@ def c_source(contracts: Iterable[Any]) -> str:
             "/* Made by setup.py from kernels/contracts.py: the elementwise kernels, one row at a time. */",
             f"typedef void (*row_function)({ROW_ARGUMENTS});",
             "typedef struct { const char *name; int inputs, lead; row_function rows[4]; } formula_entry;",
-            *(
-                f"static inline {ctype} select_{kind}(int c, {ctype} a, {ctype} b) {{ return c ? a : b; }}"
-                for kind, (ctype, _, _) in TYPES.items()
-            ),
             "",
             *functions,
             "",
@@ -150,3 +150,69 @@ def _loop(contract: Any, kind: str, types: list[str], names: list[str], steps: s
     at = ["i" if steps and steps[k] == "1" else "0" if steps else f"i * step[{k}]" for k in range(len(names))]
     elements = " ".join(f"const {t} {n} = in_{n}[{a}];" for t, n, a in zip(types, names, at, strict=True))
     return f"for (ptrdiff_t i = 0; i < n; i++) {{ {elements} out_y[i] = {to_c(contract.formula, kind)}; }}"
+
+
+# ------------------------------------------------------------------------------ activations inside other kernels
+
+
+def activations_source(contracts: Mapping[str, Any], names: Iterable[str]) -> str:
+    """A header with the activations called `names` and their gradients for other kernels to apply: inline functions of
+    one value, and of a row of them, which take the activation by its number in the table; 0 is none."""
+    names = list(names)
+    lines = [
+        "/* Made by setup.py from kernels/contracts.py: activations and their gradients, applied by other kernels. */",
+        '#include "vecmath.h"',
+        "#include <stddef.h>",
+        "",
+        "typedef struct { const char *name; int costly; } activation_entry;",
+        "static const activation_entry ACTIVATIONS[] = {",
+        '    {"", 0},',
+        *(f'    {{"{name}", {int(_is_costly(contracts[name].formula))}}},' for name in names),
+        "    {0, 0},",
+        "};",
+    ]
+    for kind in ("f32", "f64"):
+        for name in names:
+            lines += ["", *_activation(contracts[name], contracts[f"{name}_grad"], kind)]
+        lines += ["", *_activation_rows(names, kind)]
+    return "\n".join([*lines, ""])
+
+
+def _is_costly(formula: str) -> bool:
+    """Whether to keep the values of a formula rather than compute them twice."""
+    called = {node.id for node in ast.walk(ast.parse(formula)) if isinstance(node, ast.Name)}
+    return bool(called & FUNCTIONS.keys() - {"abs"})
+
+
+def _activation(value: Any, gradient: Any, kind: str) -> list[str]:
+    """The functions of one x: its value, and the gradient of g there. Where the gradient's formula takes y, the value,
+    it is made from x."""
+    ctype, second = TYPES[kind][0], gradient.inputs[1].name
+    given = f"const {ctype} y = {value.name}_of_{kind}(x); " if second == "y" else ""
+    return [
+        f"static inline {ctype} {value.name}_of_{kind}({ctype} x) {{ return {to_c(value.formula, kind)}; }}",
+        f"static inline {ctype} {gradient.name}_of_{kind}({ctype} g, {ctype} x) "
+        f"{{ {given}return {to_c(gradient.formula, kind)}; }}",
+    ]
+
+
+def _activation_rows(names: list[str], kind: str) -> list[str]:
+    """The choice stands outside the loops, so that each of them becomes vector code."""
+    ctype = TYPES[kind][0]
+    loop = "for (ptrdiff_t i = 0; i < n; i++)"
+    return [
+        f"static void activate_{kind}(int activation, {ctype} *restrict x, ptrdiff_t n) {{",
+        "  switch (activation) {",
+        *(f"  case {i}: {loop} x[i] = {name}_of_{kind}(x[i]); break;" for i, name in enumerate(names, 1)),
+        "  }",
+        "}",
+        "",
+        "/* The gradient of x, from g, that of the activation's value. */",
+        f"static void activation_grad_{kind}(int activation, const {ctype} *restrict g, const {ctype} *restrict x,",
+        f"                                {ctype} *restrict dx, ptrdiff_t n) {{",
+        "  switch (activation) {",
+        f"  case 0: {loop} dx[i] = g[i]; break;",
+        *(f"  case {i}: {loop} dx[i] = {name}_grad_of_{kind}(g[i], x[i]); break;" for i, name in enumerate(names, 1)),
+        "  }",
+        "}",
+    ]

@@ -10,6 +10,7 @@ been allocated by the caller and hold garbage, and every element of them is writ
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -192,15 +193,19 @@ def _groups(channels: int, filters: int, groups: int) -> list[tuple[slice, slice
 # The three kernels of a convolution visit the same products of an x, a w and a y, and differ only in which of the
 # three they add to: y += x w gives the output, dx += dy w and dw += x dy give back the gradients.
 
-def conv2d_forward(x: Array, w: Array, bias: Array | None, y: Array, stride: Pair, padding: Padding, dilation: Pair,
-                   groups: int) -> None:
-    """Convolution as networks mean it, that is cross-correlation: the filter is not flipped."""
+def conv2d_forward(x: Array, w: Array, bias: Array | None, add: Array | None, y: Array, stride: Pair, padding: Padding,
+                   dilation: Pair, groups: int, low: float, high: float) -> None:
+    """Convolution as networks mean it, that is cross-correlation: the filter is not flipped. What usually comes behind
+    it in a network is done on the way out: a bias, another branch to add, a bound at either side (ReLU: 0 and inf)."""
     pairs = _groups(x.shape[3], w.shape[3], groups)
     y[...] = 0 if bias is None else bias
     for out in np.ndindex(*y.shape[1:3]):
         for tap, place in window(out, x.shape[1:3], w.shape[:2], stride, padding[::2], dilation):
             for channels, filters in pairs:
                 y[:, *out, filters] += x[:, *place, channels] @ w[*tap, :, filters]
+    if add is not None:
+        y += add
+    y[...] = np.where(y < low, low, np.where(y > high, high, y))  # NaN is neither, and stays
 
 
 def conv2d_input_grad(dy: Array, w: Array, dx: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair,
@@ -314,29 +319,82 @@ def batch_norm_stats(x: Array, mean: Array, var: Array) -> None:
     var /= len(x)
 
 
-def batch_norm_apply(x: Array, mean: Array, rstd: Array, weight: Array | None, bias: Array | None, y: Array) -> None:
+def activate(activation: str, z: Array) -> Array:
+    """activation: one of `contracts.ACTIVATIONS`, or "" for none."""
+    if not activation:
+        return z
+    y = np.empty_like(z)
+    kernel(activation)(z, y)
+    return y
+
+
+def activation_grad(activation: str, g: Array, z: Array) -> Array:
+    """The gradient of an activation of z, given g, the gradient of its output."""
+    if not activation:
+        return g
+    name, dz = f"{activation}_grad", np.empty_like(z)
+    takes_output = CONTRACTS[name].inputs[1].name == "y"
+    kernel(name)(g, activate(activation, z) if takes_output else z, dz)
+    return dz
+
+
+def batch_norm_apply(x: Array, mean: Array, rstd: Array, weight: Array | None, bias: Array | None, add: Array | None,
+                     y: Array, activation: str) -> None:
     """rstd: 1 / sqrt(var + eps)."""
     for m in range(len(x)):
-        y[m] = (x[m] - mean) * rstd
+        z = (x[m] - mean) * rstd
         if weight is not None:
-            y[m] *= weight
+            z *= weight
         if bias is not None:
-            y[m] += bias
+            z += bias
+        if add is not None:
+            z += add[m]
+        y[m] = activate(activation, z)
 
 
-def batch_norm_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, dx: Array, dweight: Array,
-                    dbias: Array) -> None:
+def batch_norm_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, bias: Array | None, dx: Array,
+                    dweight: Array, dbias: Array, activation: str, rectified: bool) -> None:
     """The mean and the variance depend on every x of the channel; the last two terms of dx are what that gives."""
+    z, h = np.empty_like(x), np.empty_like(x)
+    batch_norm_apply(x, mean, rstd, weight, bias, None, z, "")
     dweight[...] = 0
     dbias[...] = 0
     for m in range(len(x)):
-        dbias += g[m]
-        dweight += g[m] * (x[m] - mean) * rstd
+        h[m] = activation_grad(activation, g[m], z[m])
+        dbias += h[m]
+        dweight += h[m] * (x[m] - mean) * rstd
     for m in range(len(x)):
         xhat = (x[m] - mean) * rstd
-        dx[m] = rstd * (g[m] - dbias / len(x) - xhat * dweight / len(x))
+        dx[m] = rstd * (h[m] - dbias / len(x) - xhat * dweight / len(x))
         if weight is not None:
             dx[m] *= weight
+        if rectified:
+            dx[m] = np.where(x[m] > 0, dx[m], 0)
+
+
+DROPPED = 255  # among the positions
+
+
+def batch_norm_pool(x: Array, mean: Array, rstd: Array, weight: Array | None, bias: Array | None, y: Array,
+                    position: Array, kernel: Pair, activation: str, p: float, seed: int, offset: int) -> None:
+    rows, largest, bits = (prod(x.shape[:3]), x.shape[3]), np.empty_like(y), np.empty(y.size, np.uint32)
+    z = np.empty_like(x)
+    batch_norm_apply(x.reshape(rows), mean, rstd, weight, bias, None, z.reshape(rows), activation)
+    max_pool2d(z, largest, position, kernel, kernel, (0, 0), (1, 1), y.shape[1:3])
+    dropout(largest.reshape(1, 1, -1), y.reshape(1, 1, -1), p, seed, offset)
+    random_bits(bits, y.size, seed, offset)
+    position[bits.reshape(y.shape) < round(p * 2**32)] = DROPPED
+
+
+def batch_norm_pool_grad(g: Array, position: Array, x: Array, mean: Array, rstd: Array, weight: Array | None,
+                         bias: Array | None, dx: Array, dweight: Array, dbias: Array, kernel: Pair, activation: str,
+                         p: float, rectified: bool) -> None:
+    """Where the output was dropped, no place of the window is the one it came from."""
+    rows, dz = (prod(x.shape[:3]), x.shape[3]), np.empty_like(x)
+    scale = 1 / (1 - p) if p < 1 else 0
+    max_pool2d_grad(g * scale, position, dz, x.shape[1:3], kernel, kernel, (0, 0), (1, 1))
+    batch_norm_grad(dz.reshape(rows), x.reshape(rows), mean, rstd, weight, bias, dx.reshape(rows), dweight, dbias,
+                    activation, rectified)
 
 
 # ------------------------------------------------------------------------------------------------ random numbers

@@ -1,4 +1,4 @@
-"""The command line: `minicnn train | evaluate | predict | data | summary | models | doctor`.
+"""The command line: `minicnn train | evaluate | predict | data | summary | models | bench | doctor`.
 
 What a program reads goes to standard output, messages and progress to standard error. A path names a run, a bare word a
 model. What goes wrong is said in a line or two, and the exit code is 2.
@@ -13,6 +13,7 @@ import click
 
 from . import __version__
 from .commands.about import doctor, models, summary
+from .commands.bench import bench
 from .commands.data import data
 from .commands.judge import evaluate, predict
 from .commands.train import INTERRUPTED, train
@@ -58,7 +59,7 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, data, summary, models, doctor):
+for command in (train, evaluate, predict, data, summary, models, bench, doctor):
     commands.add_command(command)
 
 

@@ -17,7 +17,7 @@ from .kernels import cpu
 from .kernels.contracts import CONTRACTS, Argument, Contract
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-_FIXED = {"i": np.dtype(np.int64), "b": np.dtype(np.bool_), "u": np.dtype(np.uint32)}
+_FIXED = {"i": np.dtype(np.int64), "b": np.dtype(np.bool_), "u": np.dtype(np.uint32), "o": np.dtype(np.uint8)}
 _LETTER = {np.dtype(np.float32): "f", np.dtype(np.float64): "f", np.dtype(np.int64): "i", np.dtype(np.bool_): "b"}
 
 
@@ -46,22 +46,29 @@ _traces: list["Trace"] = []
 _conv_algorithm = "auto"
 
 
-def dispatch(name: str, *arrays: Any, device: str | None = None, **params: Any) -> Any:
+def dispatch(
+    name: str, *arrays: Any, device: str | None = None, kept: dict[Any, Any] | None = None, **params: Any
+) -> Any:
     """Run a kernel by its contract's name.
 
     arrays: the contract's inputs in order, None for an optional one that is absent. params: by the contract's names.
+    kept: for a contract that `keeps`: a dict of the caller's, who promises the same weights each time it is passed. The
+    kernel leaves there what it has prepared, and need not do it again.
     Returns the output array, or a tuple of them. ValueError or TypeError where the call doesn't fit the contract.
     """
     contract = CONTRACTS[name]
     where = device or devices.of(arrays[0])
     values = tuple([params[p] for p in contract.params])
-    shape_params = values if contract.sizes or contract.algorithms else ()
-    key = (name, where, shape_params, *[None if a is None else (a.shape, a.dtype.char) for a in arrays])
+    shape_params = tuple([params[p] for p in contract.shaping])
+    key = (name, where, shape_params, kept is None, *[None if a is None else (a.shape, a.dtype.char) for a in arrays])
     plan = _plans.get(key)
     if plan is None:
-        plan = _remember(key, _make_plan(contract, where, arrays, params))
+        plan = _remember(key, _make_plan(contract, where, arrays, params, kept is not None))
     outputs = [memory.empty(shape, dtype) for shape, dtype in plan.outputs]
-    plan.run(*arrays, *outputs, *values)
+    if kept is None:
+        plan.run(*arrays, *outputs, *values)
+    else:
+        plan.run(*arrays, *outputs, *values, kept=kept)
     if _traces:
         _record(name, where, plan.algorithm, arrays, outputs)
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
@@ -74,11 +81,15 @@ def _remember(key: Any, plan: Plan) -> Plan:
     return plan
 
 
-def _make_plan(contract: Contract, where: str, arrays: tuple[Any, ...], params: dict[str, Any]) -> Plan:
+def _make_plan(
+    contract: Contract, where: str, arrays: tuple[Any, ...], params: dict[str, Any], prepared: bool
+) -> Plan:
+    if prepared and not contract.keeps:
+        raise TypeError(f"{contract.name}: kept came, but this kernel prepares nothing that it could keep")
     outputs, sizes = check(contract, arrays, params)
     backend = _BACKENDS[where]
     if contract.algorithms:
-        algorithm, run = backend.algorithm(contract.name, sizes, params, arrays[0].dtype, _conv_algorithm)
+        algorithm, run = backend.algorithm(contract.name, sizes, params, arrays[0].dtype, _conv_algorithm, prepared)
         return Plan(run, outputs, algorithm)
     return Plan(backend.kernel(contract.name), outputs, "")
 

@@ -142,7 +142,7 @@ def test_trace_lists_what_ran():
     with mc.trace_kernels() as trace:
         mc.nn.functional.conv2d(mc.ones(1, 4, 4, 3), mc.ones(3, 3, 3, 8))
     assert [(r.kernel, r.device, r.algorithm) for r in trace] == [("conv2d_forward", "cpu", "direct")]
-    assert "1x4x4x3, 3x3x3x8, - -> 1x2x2x8" in str(trace)
+    assert "1x4x4x3, 3x3x3x8, -, - -> 1x2x2x8" in str(trace)
 
 
 def test_conv_algorithm_can_be_forced():

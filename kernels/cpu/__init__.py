@@ -86,18 +86,22 @@ def kernel(name: str, level: str | None = None) -> Callable[..., None]:
 
 
 def algorithm(
-    name: str, sizes: dict[str, int], params: dict[str, Any], dtype: np.dtype, wanted: str
+    name: str, sizes: dict[str, int], params: dict[str, Any], dtype: np.dtype, wanted: str, prepared: bool = False
 ) -> tuple[str, Callable[..., None]]:
-    """The algorithm a convolution kernel will use for these sizes, and a kernel bound to it."""
+    """The algorithm a convolution kernel will use for these sizes, and a kernel bound to it.
+
+    prepared: whether it will be called with `kept`, so that its filters are prepared once.
+    """
     if wanted == "reference":
         from .. import reference
 
-        return wanted, reference.kernel(name)
-    chosen = choose(name, sizes, params, dtype) if wanted == "auto" else wanted
+        slow = reference.kernel(name)
+        return wanted, lambda *args, kept=None: slow(*args)
+    chosen = choose(name, sizes, params, dtype, prepared) if wanted == "auto" else wanted
     if chosen == "winograd" and not can_winograd(sizes, params, dtype):
         chosen = "direct"  # it can do every shape
     compiled = kernel(name)
-    return chosen, lambda *args: compiled(*args, chosen)
+    return chosen, lambda *args, **kept: compiled(*args, chosen, **kept)
 
 
 def set_num_threads(count: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 # conv_winograd.pxi tell what they are). The others are the products themselves.
 TRANSFORMED_NUMBER = 12.0  # of the picture, of the output or of a gradient: one of 36 numbers of a square, per channel
 TRANSFORMED_TAP = 25.0  # of the filters: one tap of one filter in one channel
+READ_NUMBER = 10.0  # of filters prepared long ago: one number, from memory
 ROWS, COLUMNS, LANES = 6, 16, 8  # of the tile and of a vector: fewer cost as much,
 HALF = 12  # but filters that fit one vector as much as this many
 GAIN = 1.1  # Winograd must be faster by this factor: it loses a digit
@@ -30,8 +31,12 @@ def _up(count: int, step: int) -> int:
     return ceil(count / step) * step
 
 
-def costs(name: str, sizes: Mapping[str, int]) -> tuple[float, float]:
-    """(direct, winograd): the estimated costs of a convolution kernel that Winograd's algorithm can do."""
+def costs(name: str, sizes: Mapping[str, int], prepared: bool = False) -> tuple[float, float]:
+    """(direct, winograd): the estimated costs of a convolution kernel that Winograd's algorithm can do.
+
+    prepared: whether the filters have been packed or transformed before. Then they are read from memory, in which
+    Winograd's are larger, 36 numbers for 9 or 25 taps.
+    """
     taps, channels, filters, pixels = sizes["R"] ** 2, sizes["C"], sizes["K"], (sizes["P"], sizes["Q"])
     if name == "conv2d_input_grad":
         channels, filters, pixels = filters, channels, (sizes["H"], sizes["W"])
@@ -41,11 +46,17 @@ def costs(name: str, sizes: Mapping[str, int]) -> tuple[float, float]:
     direct = sizes["N"] * pixels[0] * pixels[1] * taps * channels * (HALF if filters <= LANES else columns)
     products = 36 * _up(squares, ROWS) * channels * columns
     transformed = 36 * squares * (_up(channels, LANES) + _up(filters, LANES))
-    return direct, products + transformed * TRANSFORMED_NUMBER + taps * channels * columns * TRANSFORMED_TAP
+    winograd = products + transformed * TRANSFORMED_NUMBER
+    if prepared:
+        return direct + taps * channels * columns * READ_NUMBER, winograd + 36 * channels * columns * READ_NUMBER
+    return direct, winograd + taps * channels * columns * TRANSFORMED_TAP
 
 
-def choose(name: str, sizes: Mapping[str, int], params: Mapping[str, Any], dtype: np.dtype) -> str:
-    """The algorithm for a kernel of the conv family, given its contract's sizes and parameters.
+def choose(
+    name: str, sizes: Mapping[str, int], params: Mapping[str, Any], dtype: np.dtype, prepared: bool = False
+) -> str:
+    """The algorithm for a kernel of the conv family, given its contract's sizes and parameters, and whether its filters
+    have been prepared.
 
     "depthwise" where each of several channels has one filter of its own, "winograd" where fewer products pay for its
     transforms (channels and filters from about 16 on, pictures that its squares cover without much waste), else
@@ -54,7 +65,7 @@ def choose(name: str, sizes: Mapping[str, int], params: Mapping[str, Any], dtype
     if sizes["C"] == sizes["K"] == params["groups"] > 1:
         return "depthwise"
     if can_winograd(sizes, params, dtype):
-        direct, winograd = costs(name, sizes)
+        direct, winograd = costs(name, sizes, prepared)
         if winograd * GAIN < direct:
             return "winograd"
     return "direct"

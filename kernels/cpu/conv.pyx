@@ -23,6 +23,7 @@ include "common.pxi"
 include "tile.pxi"
 
 from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY
 
 include "conv_bands.pxi"
 include "conv_correlate.pxi"
@@ -61,21 +62,24 @@ cdef Conv describe(dtype, picture, out, kernel, stride, padding, dilation, Py_ss
     return c
 
 
-def conv2d_forward(x, w, bias, y, stride, padding, dilation, groups, algorithm):
+def conv2d_forward(x, w, bias, add, y, stride, padding, dilation, groups, low, high, algorithm, kept=None):
     cdef Conv c = describe(x.dtype, x.shape, y.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
     cdef Py_ssize_t column = c.terms * c.K
     cdef Phase phase = Phase(c.P, c.Q, 0, c.R, c.S, c.dilation_h, c.dilation_w, c.top, c.left, 0, c.S * column, column,
                              0)
     cdef Layout layout = Layout(c.K, 1, c.F, Steps(c.P * c.Q * c.K, c.Q * c.K, c.K))
+    cdef Finish epilogue = Finish(data(add), low, high)
+    cdef const Finish* finish = &epilogue if add is not None or low > -INFINITY or high < INFINITY else NULL
+    key = (algorithm, x.dtype.char, TILE_BYTES, groups, w.shape)    # what the prepared filters depend on
     if c.winograd:
         winograd_correlate(&c, &phase, &layout, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
-                           <float*>data(y))
+                           finish, <float*>data(y), kept, key)
     elif x.dtype == F32:
         correlate(&c, &phase, 1, &layout, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
-                  <float*>data(y))
+                  finish, <float*>data(y), kept, key)
     else:
         correlate(&c, &phase, 1, &layout, <const double*>data(x), <const double*>data(w), <const double*>data(bias),
-                  <double*>data(y))
+                  finish, <double*>data(y), kept, key)
 
 
 cdef struct Axis:                   # a phase along one axis: pixels first, first + stride, ...
@@ -126,13 +130,13 @@ def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algori
             pass
         elif c.winograd:
             winograd_correlate(&c, phases, &layout, <const float*>data(dy), <const float*>data(w), NULL,
-                               <float*>data(dx))
+                               NULL, <float*>data(dx), None, None)
         elif dy.dtype == F32:
             correlate(&c, phases, count, &layout, <const float*>data(dy), <const float*>data(w), <const float*>NULL,
-                      <float*>data(dx))
+                      NULL, <float*>data(dx), None, None)
         else:
             correlate(&c, phases, count, &layout, <const double*>data(dy), <const double*>data(w), <const double*>NULL,
-                      <double*>data(dx))
+                      NULL, <double*>data(dx), None, None)
     finally:
         free(phases)
 

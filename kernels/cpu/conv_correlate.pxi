@@ -46,6 +46,14 @@ cdef void pack_taps(const Conv* c, const Phase* phase, const Layout* layout, con
                    packed + ((((group * c.panels + panel) * phase.R + r) * phase.S + s) * c.terms + first) * width)
 
 
+cdef object prepared_filters(kept, key, Py_ssize_t bytes):
+    """The memory of the filters that an earlier call has prepared, or for those that this call will leave to later ones:
+    `kept` belongs to the caller, who promises that the filters stay what they are. None if there is no such promise."""
+    if kept is None:
+        return None
+    return kept[key] if key in kept else np.empty(bytes + LINE, np.uint8)
+
+
 cdef void pack_filters(const Conv* c, const Phase* phase, const Layout* layout, const real* w,
                        real* packed) noexcept nogil:
     cdef Py_ssize_t tasks = c.groups * phase.R * phase.S * ceil_div(c.terms, PACK), task
@@ -55,7 +63,7 @@ cdef void pack_filters(const Conv* c, const Phase* phase, const Layout* layout, 
 
 cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, const Layout* layout, const Share* share,
                           const Window* output, const real* input, const Steps* steps, const real* packed,
-                          const real* bias, real* y, Py_ssize_t* pixels) noexcept nogil:
+                          const real* bias, const Finish* finish, real* y, Py_ssize_t* pixels) noexcept nogil:
     """The outputs of one phase in a band; `pixels` has room for the places of inputs, outputs and taps."""
     cdef Py_ssize_t width = tile_width(sizeof(real)), size = phase.R * phase.S * c.terms * width
     cdef Py_ssize_t rows = min(output.height, phase.P - output.h), columns = min(output.width, phase.Q - output.w)
@@ -63,7 +71,8 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
     cdef Py_ssize_t* places = pixels + whole_tiles(count)
     cdef Py_ssize_t* starts = places + count
     cdef Walk walk
-    cdef Store store
+    cdef Finish finish_panel
+    cdef Store store = Store(0, 0, False, NULL)
     if rows <= 0 or columns <= 0:
         return
     for n in range(output.images):
@@ -84,10 +93,12 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
         for i in range(phase.R * phase.S):
             starts[i] = i // phase.S * phase.dilation_h * steps.row + i % phase.S * phase.dilation_w * steps.pixel
     input += (cut.top - phase.top) * steps.row + (cut.left - phase.left) * steps.pixel
-    store.add = False
     for panel in range(share.first, share.last):
         filter = share.group * c.F + panel * width
         store.width = min(width, c.F - panel * width)
+        if finish:
+            finish_panel = finish_at(finish, (phase.y + filter) * sizeof(real))
+            store.finish = &finish_panel
         for i in range(ceil_div(count, TILE_ROWS)):
             m = i * TILE_ROWS
             store.height = min(TILE_ROWS, count - m)
@@ -99,8 +110,8 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
 
 
 cdef void correlate_task(const Conv* c, const Cut* cut, const Phase* phases, Py_ssize_t count, const Layout* layout,
-                         const real* x, const real* packed, const real* bias, real* y, Py_ssize_t task, real* buffer,
-                         Py_ssize_t* table) noexcept nogil:
+                         const real* x, const real* packed, const real* bias, const Finish* finish, real* y,
+                         Py_ssize_t task, real* buffer, Py_ssize_t* table) noexcept nogil:
     """Some filters of one group, in one band: its input is read once for all phases."""
     cdef Py_ssize_t width = tile_width(sizeof(real)), i
     cdef Share share = share_of(c, task)
@@ -114,7 +125,7 @@ cdef void correlate_task(const Conv* c, const Cut* cut, const Phase* phases, Py_
         input = read_window(x, c.H, c.W, c.C, &band.input, c.groups == 1 and inside(cut, c.H, c.W),
                             share.group * c.D, c.D, buffer, &steps)
     for i in range(count):
-        correlate_phase(c, cut, phases + i, layout, &share, &band.output, input, &steps, packed, bias, y, table)
+        correlate_phase(c, cut, phases + i, layout, &share, &band.output, input, &steps, packed, bias, finish, y, table)
 
 
 cdef void cover_phases(const Conv* c, const Phase* phases, Py_ssize_t count, Cut* cut) noexcept nogil:
@@ -131,7 +142,7 @@ cdef void cover_phases(const Conv* c, const Phase* phases, Py_ssize_t count, Cut
 
 
 cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layout, const real* x, const real* w,
-                   const real* bias, real* y) except -1:
+                   const real* bias, const Finish* finish, real* y, kept, key) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(real)), filters = 0, taps = 0, tasks, task, depth, i
     cdef int team = threads(c.N * c.P * c.Q * c.K * c.R * c.S * c.terms)
     cdef Cut cut
@@ -147,19 +158,25 @@ cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layou
     c.chunks = min(c.panels, ceil_div(TASKS, cut.bands * c.groups))
     tasks = cut.bands * c.groups * c.chunks
     depth = ceil_div(c.panels, c.chunks) * width if c.depthwise else c.D
-    # the workspace: packed filters, and for each thread a buffer and a table of places
+    # the workspace: for each thread a buffer and a table of places; and packed filters, unless the caller keeps them
     cdef Py_ssize_t packed_bytes = whole_lines(filters * sizeof(real))
     cdef Py_ssize_t buffer_bytes = whole_lines(most_inputs(&cut) * depth * sizeof(real))
     cdef Py_ssize_t table_bytes = whole_lines((2 * whole_tiles(most_outputs(&cut)) + taps) * sizeof(Py_ssize_t))
-    cdef void* workspace = allocate(packed_bytes + team * (buffer_bytes + table_bytes) + LINE, 1)
-    cdef char* packed = first_line(workspace)
+    prepared = prepared_filters(kept, key, packed_bytes)
+    cdef bint ready = kept is not None and key in kept
+    cdef Workspace workspace = take_workspace(team * (buffer_bytes + table_bytes) + (packed_bytes if kept is None else 0))
+    cdef char* start = first_line(workspace.block)
+    cdef char* packed = start + team * (buffer_bytes + table_bytes) if kept is None else first_line(data(prepared))
     cdef char* buffer
     with nogil:
-        for i in range(count):
-            pack_filters(c, phases + i, layout, w, <real*>packed)
+        if not ready:
+            for i in range(count):
+                pack_filters(c, phases + i, layout, w, <real*>packed)
         for task in prange(tasks, num_threads=team, schedule="dynamic"):
-            buffer = packed + packed_bytes + threadid() * (buffer_bytes + table_bytes)
-            correlate_task(c, &cut, phases, count, layout, x, <const real*>packed, bias, y, task, <real*>buffer,
-                           <Py_ssize_t*>(buffer + buffer_bytes))
-    free(workspace)
+            buffer = start + threadid() * (buffer_bytes + table_bytes)
+            correlate_task(c, &cut, phases, count, layout, x, <const real*>packed, bias, finish, y, task,
+                           <real*>buffer, <Py_ssize_t*>(buffer + buffer_bytes))
+    give_back(workspace)
+    if kept is not None:
+        kept[key] = prepared
     return 0

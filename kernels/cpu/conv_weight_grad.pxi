@@ -13,7 +13,7 @@ cdef void add_taps(const Conv* c, const Share* share, const Walk* walk, bint add
     """dw (+)= the products of some channels in a band with its dy, panel by panel; `taps` has room for two lists."""
     cdef Py_ssize_t width = tile_width(sizeof(real)), count = c.R * c.S * channels, panel, filter, r, s, i, t = 0
     cdef Py_ssize_t* places = taps + whole_tiles(count)
-    cdef Store store
+    cdef Store store = Store(0, 0, add, NULL)
     for r in range(c.R):
         for s in range(c.S):
             for i in range(channels):
@@ -22,7 +22,6 @@ cdef void add_taps(const Conv* c, const Share* share, const Walk* walk, bint add
             t += channels
     for t in range(count, whole_tiles(count)):
         taps[t] = taps[0]
-    store.add = add
     for panel in range(share.first, share.last):
         filter = share.group * c.F + panel * width
         store.width = min(width, c.F - panel * width)
@@ -126,8 +125,8 @@ cdef int weight_grad(Conv* c, const real* x, const real* dy, real* dw) except -1
     cdef Py_ssize_t dy_bytes = whole_lines(most_outputs(&cut) * panels * width * sizeof(real))
     cdef Py_ssize_t table_bytes = whole_lines(sizeof(Py_ssize_t) * (
         cut.images * cut.rows + 2 * whole_tiles(c.R * c.S * min(c.terms, GRAD_CHANNELS))))
-    cdef void* workspace = allocate(partial_bytes + team * (x_bytes + dy_bytes + table_bytes) + LINE, 1)
-    cdef char* start = first_line(workspace)
+    cdef Workspace workspace = take_workspace(partial_bytes + team * (x_bytes + dy_bytes + table_bytes))
+    cdef char* start = first_line(workspace.block)
     cdef real* partial = <real*>start if parts > 1 else dw
     cdef char* buffer
     with nogil:
@@ -137,5 +136,5 @@ cdef int weight_grad(Conv* c, const real* x, const real* dy, real* dw) except -1
                              <Py_ssize_t*>(buffer + x_bytes + dy_bytes))
         if parts > 1:
             add_parts(partial, parts, size, dw)
-    free(workspace)
+    give_back(workspace)
     return 0

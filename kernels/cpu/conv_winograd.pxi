@@ -21,7 +21,7 @@ cdef extern from "winograd.h" nogil:
     void winograd_filter_grad(int r, Py_ssize_t filters, const float* source, Py_ssize_t point, float* dw,
                               Py_ssize_t tap)
     void winograd_output(int n, Py_ssize_t channels, const float* source, Py_ssize_t point, const float* bias,
-                         float* y, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row, Py_ssize_t pixel)
+                         const Finish* finish, float* y, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row, Py_ssize_t pixel)
 
 cdef enum:
     PRODUCTS = 36               # WINOGRAD_POINTS along either axis
@@ -108,6 +108,7 @@ cdef struct Correlation:
     const Layout* layout
     const float* w
     const float* bias
+    const Finish* finish
     float* y
     Squares squares
     Source source
@@ -142,7 +143,7 @@ cdef void multiply_squares(const Correlation* job, const float* squares, Py_ssiz
     cdef Py_ssize_t width = tile_width(sizeof(float)), start = 0, point, piece, i, t
     cdef Py_ssize_t* places = table + whole_tiles(count)
     cdef Walk walk = Walk(1, 0, 1, width, &start)
-    cdef Store store = Store(0, width, False)
+    cdef Store store = Store(0, width, False, NULL)
     for t in range(whole_tiles(count)):
         table[t] = min(t, count - 1) * job.spread.square
         places[t] = t * width
@@ -164,13 +165,17 @@ cdef void write_outputs(const Correlation* job, Py_ssize_t first, Py_ssize_t cou
     """Transform the products of some squares into pixels of the output."""
     cdef const Conv* c = job.c
     cdef const Squares* squares = &job.squares
-    cdef Py_ssize_t width = tile_width(sizeof(float)), filter = panel * width, index, n, p, q
+    cdef Py_ssize_t width = tile_width(sizeof(float)), filter = panel * width, index, n, p, q, place
+    cdef Finish finish
     for index in range(first, first + count):
         n = index // (squares.rows * squares.columns)
         p = index // squares.columns % squares.rows * squares.side
         q = index % squares.columns * squares.side
+        place = ((n * c.P + p) * c.Q + q) * c.K + filter
+        if job.finish:
+            finish = finish_at(job.finish, place * sizeof(float))
         winograd_output(squares.side, min(width, c.K - filter), m, job.m_point,
-                        job.bias + filter if job.bias else NULL, job.y + ((n * c.P + p) * c.Q + q) * c.K + filter,
+                        job.bias + filter if job.bias else NULL, &finish if job.finish else NULL, job.y + place,
                         min(squares.side, c.P - p), min(squares.side, c.Q - q), c.Q * c.K, c.K)
         m += width
 
@@ -227,54 +232,62 @@ cdef void share_out_filters(const Correlation* job, float* transformed, char* st
 
 
 cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* layout, const float* x, const float* w,
-                            const float* bias, float* y) except -1:
+                            const float* bias, const Finish* finish, float* y, kept, key) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(c.C)
     cdef Py_ssize_t most, chunks
     cdef int team = threads(c.N * c.P * c.Q * c.K * c.R * c.S * c.C)
     cdef Correlation job
-    cdef bint keep_filters, by_squares
+    cdef bint few_filters, keep_filters, by_squares
     if c.N * c.P * c.Q * c.K == 0:
         return 0
-    job.c, job.phase, job.layout, job.w, job.bias, job.y, job.filters = c, phase, layout, w, bias, y, NULL
+    job.c, job.phase, job.layout, job.w, job.bias, job.y = c, phase, layout, w, bias, y
+    job.finish, job.filters = finish, NULL
     job.squares = squares_of(c)
     job.source = Source(x, c.H, c.W, c.C, phase.top, phase.left, WINOGRAD_POINTS)
     job.panels = ceil_div(c.K, width)
     job.filter_point = odd_lines(c.C * width)
     # Many squares and few filters: threads take blocks of squares. Otherwise they take filters, and share the squares.
-    keep_filters = job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
+    few_filters = job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
+    keep_filters = few_filters or kept is not None
     most = min(SQUARE_NUMBERS // (PRODUCTS * max(1, depth)), job.squares.count // TASKS)
-    by_squares = keep_filters and most >= BLOCK_SQUARES
+    by_squares = few_filters and most >= BLOCK_SQUARES
     if not by_squares:
         most = SHARED_SQUARES
     job.block = whole_tiles(even(job.squares.count, most))
     chunks = 1 if by_squares else min(ceil_div(TASKS, job.panels),
-                                      ceil_div(job.block, BLOCK_SQUARES if keep_filters else SUM_SQUARES))
+                                      ceil_div(job.block, BLOCK_SQUARES if few_filters else SUM_SQUARES))
     job.chunk = whole_tiles(ceil_div(job.block, chunks))
     job.spread = Spread(odd_lines(job.block * depth), width, depth)
     job.m_point = odd_lines(job.chunk * width)
-    # the workspace: transformed filters and squares that are shared; and for each thread a window of the picture, taps,
-    # transformed squares or a panel of filters of its own, products, a table of places
+    # the workspace: squares that are shared; for each thread a window of the picture, taps, transformed squares or a
+    # panel of filters of its own, products, a table of places; and transformed filters, unless the caller keeps them
     cdef Py_ssize_t squares_bytes = PRODUCTS * job.spread.point * sizeof(float)
     cdef Py_ssize_t panel_bytes = PRODUCTS * job.filter_point * sizeof(float)
     cdef Py_ssize_t filters_bytes = job.panels * panel_bytes if keep_filters else 0
-    cdef Py_ssize_t shared_bytes = filters_bytes + (0 if by_squares else squares_bytes)
+    cdef Py_ssize_t shared_bytes = 0 if by_squares else squares_bytes
     job.taps = whole_lines(PRODUCTS * depth * sizeof(float))
     job.transformed = job.taps + whole_lines(c.R * c.S * min(c.C, TAP_CHANNELS) * width * sizeof(float))
     job.m = job.transformed + (squares_bytes if by_squares else 0 if keep_filters else panel_bytes)
     job.table = job.m + PRODUCTS * job.m_point * sizeof(float)
     job.bytes = job.table + whole_lines(2 * job.chunk * sizeof(Py_ssize_t))
-    cdef void* workspace = allocate(shared_bytes + team * job.bytes + LINE, 1)
-    cdef char* start = first_line(workspace)
-    cdef char* own = start + shared_bytes
+    prepared = prepared_filters(kept, key, filters_bytes)
+    cdef bint ready = kept is not None and key in kept
+    cdef Workspace workspace = take_workspace(shared_bytes + team * job.bytes + (filters_bytes if kept is None else 0))
+    cdef char* shared = first_line(workspace.block)
+    cdef char* own = shared + shared_bytes
+    cdef char* filters = own + team * job.bytes if kept is None else first_line(data(prepared))
     with nogil:
         if keep_filters:
-            transform_all_filters(&job, <float*>start, own, team)
-            job.filters = <float*>start
+            job.filters = <float*>filters
+            if not ready:
+                transform_all_filters(&job, <float*>filters, own, team)
         if by_squares:
             share_out_squares(&job, own, team)
         else:
-            share_out_filters(&job, <float*>(start + filters_bytes), own, team)
-    free(workspace)
+            share_out_filters(&job, <float*>shared, own, team)
+    give_back(workspace)
+    if kept is not None:
+        kept[key] = prepared
     return 0
 
 
@@ -298,7 +311,7 @@ cdef void add_products(const FilterGrad* job, const float* x, const float* dy, P
     cdef Py_ssize_t channels = min(SUM_CHANNELS, job.c.C - channel), point, t, i
     cdef Py_ssize_t* places = table + whole_tiles(channels)
     cdef Walk walk = Walk(1, count, width, width, &start)
-    cdef Store store = Store(0, width, add)
+    cdef Store store = Store(0, width, add, NULL)
     dy += unit % job.panels * job.dy_spread.panel
     for i in range(whole_tiles(channels)):
         places[i] = min(i, channels - 1)
@@ -397,8 +410,8 @@ cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, fl
     job.dy_squares = job.x_squares + (x_bytes if by_squares else 0)
     job.table = job.dy_squares + (dy_bytes if by_squares else 0)
     job.bytes = job.table + whole_lines(2 * whole_tiles(min(c.C, SUM_CHANNELS)) * sizeof(Py_ssize_t))
-    cdef void* workspace = allocate(shared + team * job.bytes + LINE, 1)
-    cdef char* start = first_line(workspace)
+    cdef Workspace workspace = take_workspace(shared + team * job.bytes)
+    cdef char* start = first_line(workspace.block)
     cdef float* total
     with nogil:
         if by_squares:
@@ -409,5 +422,5 @@ cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, fl
                 add_parts(<const float*>start, parts, size, dw)
         else:
             share_out_units(&job, <float*>start, <float*>(start + x_bytes), dw, start + shared, team)
-    free(workspace)
+    give_back(workspace)
     return 0

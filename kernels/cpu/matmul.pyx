@@ -70,7 +70,7 @@ cdef void add_piece(const Product* p, const real* a, const real* b, const real* 
     cdef Py_ssize_t* places = table + whole_tiles(rows)
     cdef const real* b_panel
     cdef Walk walk = Walk(1, steps, 1, width, &start)
-    cdef Store store = Store(0, 0, add)
+    cdef Store store = Store(0, 0, add, NULL)
     for i in range(whole_tiles(rows)):
         table[i] = min(i, rows - 1) * p.a.next
         places[i] = i * y_row
@@ -132,7 +132,7 @@ cdef void dot_task(const Product* p, const real* a, const real* b, const real* b
     cdef real lanes[MOST_LANES]
     cdef real total
     cdef Walk walk = Walk(1, p.K // width, width, width, &start)
-    cdef Store store = Store(TILE_ROWS, width, False)
+    cdef Store store = Store(TILE_ROWS, width, False, NULL)
     a += matrix * p.a.matrix
     b += matrix * p.b.matrix
     y += matrix * p.M
@@ -189,8 +189,8 @@ cdef int multiply(Product* p, const real* a, const real* b, const real* bias, re
     cdef Py_ssize_t b_bytes = whole_lines(width * STEPS * sizeof(real))
     cdef Py_ssize_t y_bytes = whole_lines(p.rows * p.columns * sizeof(real)) if p.turned else 0
     cdef Py_ssize_t own_bytes = a_bytes + b_bytes + y_bytes + whole_lines(2 * p.rows * sizeof(Py_ssize_t))
-    cdef void* workspace = allocate(partial_bytes + team * own_bytes + LINE, 1)
-    cdef char* start = first_line(workspace)
+    cdef Workspace workspace = take_workspace(partial_bytes + team * own_bytes)
+    cdef char* start = first_line(workspace.block)
     cdef real* partial = <real*>start if p.parts > 1 else y
     cdef char* own
     with nogil:
@@ -200,7 +200,7 @@ cdef int multiply(Product* p, const real* a, const real* b, const real* bias, re
                           <real*>(own + a_bytes + b_bytes), <Py_ssize_t*>(own + a_bytes + b_bytes + y_bytes))
         if p.parts > 1:
             add_parts(p, partial, bias, y)
-    free(workspace)
+    give_back(workspace)
     return 0
 
 

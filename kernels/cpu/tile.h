@@ -39,11 +39,18 @@ typedef struct {
     const ptrdiff_t *starts;
 } Walk;
 
-/* What becomes of the sums: y = bias + sum, or with `add` y += sum. Only `height` rows and `width` columns are stored;
-   all TILE_ROWS rows are read, so those that are too many must repeat one that exists. */
+/* What happens to an output at last: clip(y + added, low, high). `added` lies as y does; NULL: nothing is added. */
+typedef struct {
+    const void *added;
+    double low, high;
+} Finish;
+
+/* What becomes of the sums: y = bias + sum, or with `add` y += sum; finished, if that is not NULL. Only `height` rows
+   and `width` columns are stored; all TILE_ROWS rows are read, so those that are too many must repeat one that exists. */
 typedef struct {
     ptrdiff_t height, width;
     int add;
+    const Finish *finish;
 } Store;
 
 #define REAL float
@@ -67,23 +74,47 @@ typedef struct {
 /* A vector anywhere in an array of REAL: it need not be aligned. */
 typedef REAL Vector __attribute__((vector_size(TILE_BYTES), aligned(__alignof__(REAL)), may_alias));
 
+/* NaN is neither below nor above, and comes through. */
+TILE_INLINE REAL OF_TYPE(clip)(REAL y, REAL low, REAL high) {
+    y = y < low ? low : y;
+    return y > high ? high : y;
+}
+
+TILE_INLINE Vector OF_TYPE(clip_all)(Vector y, REAL low, REAL high) {
+    for (int k = 0; k < LANES; k++) y[k] = OF_TYPE(clip)(y[k], low, high);
+    return y;
+}
+
 /* The first `width` columns of a row of sums, where that is not all of them. */
 static __attribute__((noinline)) void OF_TYPE(store_columns)(Vector sum0, Vector sum1, ptrdiff_t width,
-                                                             const REAL *base, REAL *y) {
+                                                             const REAL *base, const Finish *finish, ptrdiff_t place,
+                                                             REAL *y) {
+    const REAL *added = finish ? finish->added : NULL;
     REAL sums[2 * LANES];
     AT(sums) = sum0;
     AT(sums + LANES) = sum1;
-    for (ptrdiff_t k = 0; k < width; k++) y[k] = sums[k] + (base ? base[k] : 0);
+    for (ptrdiff_t k = 0; k < width; k++) {
+        REAL sum = sums[k] + (base ? base[k] : 0);
+        if (added) sum += added[place + k];
+        y[place + k] = finish ? OF_TYPE(clip)(sum, finish->low, finish->high) : sum;
+    }
 }
 
-/* y = base + sum. Whatever else is to happen to an output before it leaves the registers belongs here. */
-TILE_INLINE void OF_TYPE(store_row)(Vector sum0, Vector sum1, ptrdiff_t width, const REAL *base, REAL *y) {
+/* y = base + sum, finished. Whatever else is to happen to an output before it leaves the registers belongs here. */
+TILE_INLINE void OF_TYPE(store_row)(Vector sum0, Vector sum1, ptrdiff_t width, const REAL *base, const Finish *finish,
+                                    ptrdiff_t place, REAL *y) {
     if (width == 2 * LANES) {
         if (base) sum0 += AT(base), sum1 += AT(base + LANES);
-        AT(y) = sum0;
-        AT(y + LANES) = sum1;
+        if (finish) {
+            const REAL *added = finish->added;
+            if (added) sum0 += AT(added + place), sum1 += AT(added + place + LANES);
+            sum0 = OF_TYPE(clip_all)(sum0, finish->low, finish->high);
+            sum1 = OF_TYPE(clip_all)(sum1, finish->low, finish->high);
+        }
+        AT(y + place) = sum0;
+        AT(y + place + LANES) = sum1;
     } else
-        OF_TYPE(store_columns)(sum0, sum1, width, base, y);
+        OF_TYPE(store_columns)(sum0, sum1, width, base, finish, place, y);
 }
 
 /* `channels` and `vectors` are constants: each combination becomes a loop of its own, its sums in registers. */
@@ -104,9 +135,10 @@ TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, const Walk *walk, 
             }
         }
     }
-#define STORE_ROW(j)        \
-    if (j < store->height)  \
-        OF_TYPE(store_row)(sum[j][0], sum[j][1], store->width, store->add ? y + places[j] : bias, y + places[j]);
+#define STORE_ROW(j)                                                                                                   \
+    if (j < store->height)                                                                                             \
+        OF_TYPE(store_row)(sum[j][0], sum[j][1], store->width, store->add ? y + places[j] : bias, store->finish,       \
+                           places[j], y);
     STORE_ROW(0) STORE_ROW(1) STORE_ROW(2) STORE_ROW(3) STORE_ROW(4) STORE_ROW(5)
 #undef STORE_ROW
 }

@@ -7,9 +7,13 @@ cdef extern from "tile.h" nogil:
     ctypedef struct Walk:
         Py_ssize_t runs, length, a_step, b_step
         const Py_ssize_t* starts
+    ctypedef struct Finish:
+        const void* added
+        double low, high
     ctypedef struct Store:
         Py_ssize_t height, width
         bint add
+        const Finish* finish
     void tile_float(const Walk*, const Store*, const float* a, const Py_ssize_t* rows, const float* b,
                     const float* bias, float* y, const Py_ssize_t* places)
     void tile_double(const Walk*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
@@ -46,6 +50,14 @@ cdef inline void copy_pieces(const real* source, Py_ssize_t source_step, real* t
         copy_pieces_double(source, source_step, to, to_step, numbers, count)
 
 
+cdef inline Finish finish_at(const Finish* finish, Py_ssize_t offset) noexcept nogil:
+    """The same for outputs that begin `offset` bytes further on."""
+    cdef Finish there = finish[0]
+    if there.added:
+        there.added = <const char*>there.added + offset
+    return there
+
+
 cdef inline Py_ssize_t tile_width(size_t size) noexcept nogil:
     """Columns of a tile, for numbers of `size` bytes."""
     return 2 * TILE_BYTES // size
@@ -60,10 +72,17 @@ cdef inline Py_ssize_t whole_tiles(Py_ssize_t rows) noexcept nogil:
     return ceil_div(rows, TILE_ROWS) * TILE_ROWS
 
 
-# A workspace is one allocation, cut up by hand. What the tile reads in vectors begins at a cache line: a vector that
+# A workspace is one block of memory, cut up by hand. What the tile reads in vectors begins at a cache line: a vector that
 # lies across two lines costs two loads.
 cdef enum:
     LINE = 64
+    MOST_KEPT = 67108864        # bytes of the workspace that is kept
+
+cdef struct Workspace:
+    void* block
+    Py_ssize_t bytes
+
+cdef Workspace _kept = Workspace(NULL, 0)
 
 
 cdef inline Py_ssize_t whole_lines(size_t bytes) noexcept nogil:
@@ -73,3 +92,27 @@ cdef inline Py_ssize_t whole_lines(size_t bytes) noexcept nogil:
 cdef inline char* first_line(void* block) noexcept nogil:
     """The first cache line that begins in the block, which must be LINE bytes too long."""
     return <char*>block + (LINE - <size_t>block % LINE) % LINE
+
+
+cdef Workspace take_workspace(Py_ssize_t bytes) except *:
+    """A workspace of so many bytes (and LINE more), to be given back.
+
+    The last one is kept for the next call: memory fresh from the system costs a page fault for each 4 KB. The lock of
+    the interpreter keeps calls from other threads away, which find none and get one of their own.
+    """
+    global _kept
+    cdef Workspace workspace = _kept
+    _kept = Workspace(NULL, 0)
+    if workspace.bytes < bytes + LINE:
+        free(workspace.block)
+        workspace = Workspace(allocate(bytes + LINE, 1), bytes + LINE)
+    return workspace
+
+
+cdef void give_back(Workspace workspace) noexcept:
+    global _kept
+    if _kept.bytes < workspace.bytes <= MOST_KEPT:
+        free(_kept.block)
+        _kept = workspace
+    else:
+        free(workspace.block)

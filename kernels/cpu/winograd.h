@@ -157,9 +157,11 @@ TILE_INLINE Vector load_some(const float *from, ptrdiff_t count) {
     return v;
 }
 
-TILE_INLINE void any_output(int n, ptrdiff_t channels, const float *from, ptrdiff_t point, const float *bias, float *y,
-                            ptrdiff_t height, ptrdiff_t width, ptrdiff_t row, ptrdiff_t pixel) {
+TILE_INLINE void any_output(int n, ptrdiff_t channels, const float *from, ptrdiff_t point, const float *bias,
+                            const Finish *finish, float *y, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row,
+                            ptrdiff_t pixel) {
     const Vector zero = {0};
+    const float *to_add = finish ? finish->added : NULL;
     float square[4 * 4 * LANES];
     for (ptrdiff_t k = 0; k < channels; k += LANES) {
         const Vector added = bias ? load_some(bias + k, channels - k) : zero;
@@ -167,19 +169,23 @@ TILE_INLINE void any_output(int n, ptrdiff_t channels, const float *from, ptrdif
         for (ptrdiff_t i = 0; i < height; i++)
             for (ptrdiff_t j = 0; j < width; j++) {
                 /* Whatever else is to happen to an output before it is stored belongs here. */
-                const Vector sum = AT(square + (i * n + j) * LANES) + added;
-                store_some(sum, channels - k, y + i * row + j * pixel + k);
+                const ptrdiff_t place = i * row + j * pixel + k;
+                Vector sum = AT(square + (i * n + j) * LANES) + added;
+                if (to_add) sum += load_some(to_add + place, channels - k);
+                if (finish) sum = clip_all_float(sum, finish->low, finish->high);
+                store_some(sum, channels - k, y + place);
             }
     }
 }
 
-/* The first `height` x `width` of n x n pixels of the output, exactly `channels` of each; bias may be NULL. */
-static void winograd_output(int n, ptrdiff_t channels, const float *from, ptrdiff_t point, const float *bias, float *y,
-                            ptrdiff_t height, ptrdiff_t width, ptrdiff_t row, ptrdiff_t pixel) {
+/* The first `height` x `width` of n x n pixels of the output, exactly `channels` of each; bias and finish may be NULL. */
+static void winograd_output(int n, ptrdiff_t channels, const float *from, ptrdiff_t point, const float *bias,
+                            const Finish *finish, float *y, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row,
+                            ptrdiff_t pixel) {
     if (n == 4)
-        any_output(4, channels, from, point, bias, y, height, width, row, pixel);
+        any_output(4, channels, from, point, bias, finish, y, height, width, row, pixel);
     else
-        any_output(2, channels, from, point, bias, y, height, width, row, pixel);
+        any_output(2, channels, from, point, bias, finish, y, height, width, row, pixel);
 }
 
 #undef Vector

@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any, Self
 
 from ..ops.arguments import is_int
+from .fuse import run
 from .module import Module, layer
 
 
@@ -64,9 +65,7 @@ class Sequential(Container):
         return type(self).forward is Sequential.forward  # a subclass may do something else
 
     def forward(self, x: Any) -> Any:
-        for module in self:
-            x = module(x)
-        return x
+        return run(x, *self)
 
 
 @layer

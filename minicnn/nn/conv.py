@@ -1,6 +1,7 @@
 """Convolutions as layers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,8 +49,13 @@ class Conv2d(Module):
         """Draw the starting weights anew."""
         init.default_(self.weight, self.bias)
 
+    @property
+    def geometry(self) -> tuple[Any, ...]:
+        """Stride, padding, dilation, groups: what `functional.conv2d` takes behind weight and bias."""
+        return self.stride, self.padding, self.dilation, self.groups
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, *self.geometry)
 
     def from_torch(self, name: str, array: np.ndarray) -> np.ndarray:
         return filters_last(array)

@@ -1,6 +1,5 @@
 """Normalisation as layers."""
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -48,13 +47,26 @@ class BatchNorm(Module):
             if tensor is not None:
                 init.constant_(tensor, value)
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether it takes mean and variance of the batch, rather than the running ones."""
+        return self.training or not self.track_running_stats
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What `functional.batch_norm` takes behind x."""
+        return (self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch_statistics, self.momentum,
+                self.eps)
+
+    def check(self, x: Any) -> None:
+        """Refuse shapes that this layer is not for."""
         if isinstance(x, Tensor) and x.ndim not in [layout.count(",") + 1 for layout in self.layouts]:
             expected = " or ".join(f"({layout})" for layout in self.layouts)
             raise ValueError(f"{type(self).__name__}: x must have shape {expected}, got {x.shape}")
-        own = self.training or not self.track_running_stats
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, own, self.momentum,
-                            self.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
+        return F.batch_norm(x, *self.settings)
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
@@ -120,8 +132,7 @@ class Normalize(Module):
         need_float("Normalize", x=x, mean=self.mean)
         if x.ndim < 1 or x.shape[-1] != self.num_channels:
             raise ValueError(f"Normalize: x must have shape (..., {self.num_channels}), got {x.shape}")
-        rows = x.reshape((prod(x.shape[:-1]), self.num_channels))
-        return GivenStatistics.apply(rows, self.mean, 1.0 / self.std, None, None).reshape(x.shape)
+        return GivenStatistics.apply(x, self.mean, 1.0 / self.std, None, None, None)
 
     def follow(self, flow: Flow) -> Flow:
         news = flow.certain and not flow.flat and flow.channels != self.num_channels

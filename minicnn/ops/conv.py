@@ -5,34 +5,55 @@ the gradient by w one of (x, dy), and their gradients are the same three maps ag
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor
+from .activation import ActivationGrad, Relu, Relu6
 from .arguments import Pair, is_int, need_float, need_rank, pair
 
 Padding = int | str | Sequence[Any]
 
 
 class Conv2d(Function):
-    """y = conv(x, w) + bias. padding: (top, bottom, left, right)."""
+    """y = conv(x, w) + bias + add, clipped to low and high, with the gradient of what is not clipped: who asks for a clip
+    here takes care of that. padding: (top, bottom, left, right). kept: see dispatch."""
 
     saves = ("x", "w")
     stride: Pair
     padding: tuple[int, int, int, int]
     dilation: Pair
     groups: int
+    low = -inf
+    high = inf
+    kept: dict[Any, Any] | None = None
 
-    def forward(self, x, w, bias):
+    def forward(self, x, w, bias, add):
         self.size, self.kernel = x.shape[1:3], w.shape[:2]
-        return dispatch("conv2d_forward", x, w, bias, **geometry(self))
+        return dispatch("conv2d_forward", x, w, bias, add, kept=self.kept, low=self.low, high=self.high,
+                        **geometry(self))
 
     def backward(self, grad):
         x, w = self.saved
+        return self.gradients(x, w, grad)
+
+    def gradients(self, x, w, grad):
         dx = Conv2dInputGrad.apply(grad, w, size=self.size, **geometry(self)) if self.needs[0] else None
         dw = Conv2dWeightGrad.apply(x, grad, kernel=self.kernel, **geometry(self)) if self.needs[1] else None
-        return dx, dw, grad.sum(dim=(0, 1, 2)) if self.needs[2] else None
+        return dx, dw, grad.sum(dim=(0, 1, 2)) if self.needs[2] else None, grad
+
+
+class ClippedConv2d(Conv2d):
+    """The same with the gradient of the clip: that of relu6, or of relu if high is infinite."""
+
+    saves = ("x", "w", "output")
+
+    def backward(self, grad):
+        x, w, y = self.saved
+        clip = Relu if self.high == inf else Relu6
+        return self.gradients(x, w, ActivationGrad.apply(grad, y, of=clip()))
 
 
 class Conv2dInputGrad(Function):
@@ -47,7 +68,7 @@ class Conv2dInputGrad(Function):
 
     def backward(self, grad):
         dy, w = self.saved
-        ddy = Conv2d.apply(grad, w, None, **geometry(self)) if self.needs[0] else None
+        ddy = Conv2d.apply(grad, w, None, None, **geometry(self)) if self.needs[0] else None
         dw = Conv2dWeightGrad.apply(grad, dy, kernel=self.kernel, **geometry(self)) if self.needs[1] else None
         return ddy, dw
 
@@ -65,7 +86,7 @@ class Conv2dWeightGrad(Function):
     def backward(self, grad):
         x, dy = self.saved
         dx = Conv2dInputGrad.apply(dy, grad, size=self.size, **geometry(self)) if self.needs[0] else None
-        ddy = Conv2d.apply(x, grad, None, **geometry(self)) if self.needs[1] else None
+        ddy = Conv2d.apply(x, grad, None, None, **geometry(self)) if self.needs[1] else None
         return dx, ddy
 
 
@@ -101,7 +122,31 @@ def conv2d(
     >>> mc.nn.functional.conv2d(mc.ones(1, 5, 5, 3), mc.ones(3, 3, 3, 8), padding="same").shape
     (1, 5, 5, 8)
     """
-    need_float("conv2d", x=x, weight=weight, bias=bias)
+    return convolve(x, weight, bias, stride, padding, dilation, groups)
+
+
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+    groups: int,
+    *,
+    add: Tensor | None = None,
+    low: float = -inf,
+    high: float = inf,
+    straight: bool = False,
+    kept: dict[Any, Any] | None = None,
+) -> Tensor:
+    """conv2d, and what can be done to its output before it is stored: `add` (of the output's shape) is added, and the
+    sum clipped to low and high, (0, inf) or (0, 6) for ReLU and ReLU6.
+
+    straight: leave the gradient of the clip to the next op (see ops/norm.py, `rectified`). kept: a dict for what a kernel
+    prepares of the weights, which must be the same each time the dict is given.
+    """
+    need_float("conv2d", x=x, weight=weight, bias=bias, add=add)
     need_rank("conv2d", "x", x, "N, H, W, C_in")
     need_rank("conv2d", "weight", weight, "kH, kW, C_in / groups, C_out")
     steps = pair("conv2d", "stride", stride)
@@ -116,7 +161,9 @@ def conv2d(
                 f"conv2d: a kernel of {hole * (k - 1) + 1} (dilation counted) is larger than the padded input "
                 f"of {size + before + after} along {name}"
             )
-    return Conv2d.apply(x, weight, bias, stride=steps, padding=edges, dilation=holes, groups=groups)
+    kind = Conv2d if straight or (low, high) == (-inf, inf) else ClippedConv2d
+    return kind.apply(x, weight, bias, add, stride=steps, padding=edges, dilation=holes, groups=groups, low=low,
+                      high=high, kept=kept)
 
 
 def check_groups(name: str, groups: int, channels: int, weight: Tensor, bias: Tensor | None) -> None:

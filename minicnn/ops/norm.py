@@ -1,4 +1,4 @@
-"""Batch normalisation (Ioffe & Szegedy 2015), over all axes but the channels."""
+"""Batch normalisation (Ioffe & Szegedy 2015), over all axes but the channels, and what is fused with it."""
 
 from math import prod
 from typing import Any
@@ -7,88 +7,157 @@ from ..dispatch import dispatch
 from ..tape import Function, enable_grad, is_grad_enabled, op
 from ..tape import grad as gradients_of
 from ..tensor import Tensor
+from . import activation as activations
+from .activation import ActivationGrad
 from .arguments import need_float
+from .compare import mask
 from .shape import Reshape
+
+#: The activations that a normalisation can apply, by their kernels' names.
+KINDS: dict[str, type[activations.Activation]] = {
+    kind.kernel: kind
+    for kind in (activations.Relu, activations.Relu6, activations.Gelu, activations.Silu, activations.Hardswish,
+                 activations.Hardsigmoid, activations.Sigmoid, activations.Tanh)
+}  # fmt: skip
 
 
 class BatchNorm(Function):
-    """y = (x - mean) / sqrt(var + eps) * weight + bias with the batch's own statistics. x: (M, C).
+    """y = activation((x - mean) * rstd * weight + bias), mean and rstd (raw arrays) being those of the batch.
+    x: (..., C).
 
-    Also returns mean and variance of the batch, for the running statistics.
+    rectified: x came out of a ReLU, whose gradient is taken along.
     """
 
-    saves = ("x", "weight", "output1", "output2")
+    saves = ("x", "weight", "bias")
+    mean: Any
+    rstd: Any
     eps: float
+    activation = ""
+    rectified = False
 
     def forward(self, x, weight, bias):
-        mean, var = dispatch("batch_norm_stats", x)
-        rstd = dispatch("rstd", var, eps=self.eps)
-        return dispatch("batch_norm_apply", x, mean, rstd, weight, bias), mean, var
+        return normalised(x, self.mean, self.rstd, weight, bias, None, self.activation)
 
-    def backward(self, grad, _mean, _var):
-        x, weight, mean, var = self.saved
-        rstd = Tensor(dispatch("rstd", var.array, eps=self.eps))
-        dx, dweight, dbias = BatchNormGrad.apply(grad, x, mean.detach(), rstd, weight, eps=self.eps)
+    def backward(self, grad):
+        dx, dweight, dbias = BatchNormGrad.apply(grad, *self.saved, **gradient_settings(self))
         return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None
+
+
+class BatchNormAdd(BatchNorm):
+    """y = activation((x - mean) * rstd * weight + bias + add); the activation is relu, or none."""
+
+    saves = ("x", "weight", "bias", "output")
+
+    def forward(self, x, weight, bias, add):
+        return normalised(x, self.mean, self.rstd, weight, bias, add, self.activation)
+
+    def backward(self, grad):
+        *inputs, y = self.saved
+        if self.activation:
+            grad = ActivationGrad.apply(grad, y, of=KINDS[self.activation]())
+        dx, dweight, dbias = BatchNormGrad.apply(grad, *inputs, **gradient_settings(self) | {"activation": ""})
+        return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None, grad
+
+
+def rows(array: Any) -> Any:
+    """A raw array (..., C) as (M, C)."""
+    return None if array is None else array.reshape(prod(array.shape[:-1]), array.shape[-1])
+
+
+def normalised(x: Any, mean: Any, rstd: Any, weight: Any, bias: Any, add: Any, activation: str) -> Any:
+    """The kernel for raw arrays (..., C)."""
+    y = dispatch("batch_norm_apply", rows(x), mean, rstd, weight, bias, rows(add), activation=activation)
+    return y.reshape(x.shape)
+
+
+def gradient_settings(norm: Any) -> dict[str, Any]:
+    """What an op shares with its gradient."""
+    return {name: getattr(norm, name) for name in ("mean", "rstd", "eps", "activation", "rectified")}
 
 
 class BatchNormGrad(Function):
     """The gradient of BatchNorm, in one kernel. Its own gradient, seldom asked for, is that of the definition."""
 
-    saves = ("g", "x", "weight")
+    saves = ("g", "x", "weight", "bias")
+    mean: Any
+    rstd: Any
     eps: float
+    activation: str
+    rectified: bool
 
-    def forward(self, g, x, mean, rstd, weight):
-        return dispatch("batch_norm_grad", g, x, mean, rstd, weight)
+    def forward(self, g, x, weight, bias):
+        dx, dweight, dbias = dispatch("batch_norm_grad", rows(g), rows(x), self.mean, self.rstd, weight, bias,
+                                      activation=self.activation, rectified=self.rectified)
+        return dx.reshape(x.shape), dweight, dbias
 
-    def backward(self, ddx, ddweight, ddbias):
-        record = is_grad_enabled()
-        with enable_grad():
-            # Differentiate by stand-ins: g depends on x, and that way is none of this op's business.
-            g, x, weight = (None if t is None else _stand_in(t, record) for t in self.saved)
-            outputs = zip(_plain_gradients(g, x, weight, self.eps), (ddx, ddweight, ddbias), strict=True)
-            pairs = [(out, dd) for out, dd in outputs if dd is not None]
-            leaves = [t for t in (g, x, weight) if t is not None]
-            found = gradients_of(
-                [out for out, _ in pairs], leaves, [dd for _, dd in pairs], create_graph=record, allow_unused=True
-            )
-        dg, dx = found[0], found[1]
-        return dg, dx, None, None, found[2] if weight is not None else None
+    def backward(self, *grads):
+        return gradients_of_definition(lambda *inputs: plain_gradients(self, *inputs), self.saved, grads)
+
+
+def gradients_of_definition(definition: Any, inputs: Any, grads: Any) -> tuple[Any, ...]:
+    """Gradients by the inputs of a function of them, written in ops, that nobody has recorded; None for what is no float.
+
+    The function runs on stand-ins: that one input was computed from another is none of its business.
+    """
+    record = is_grad_enabled()
+    with enable_grad():
+        own = [t if t is None or not t.requires_grad else _stand_in(t, record) for t in inputs]
+        outputs = zip(definition(*own), grads, strict=True)
+        pairs = [(out, dd) for out, dd in outputs if dd is not None and out.requires_grad]
+        wanted = [t for t in own if t is not None and t.requires_grad]
+        found = iter(gradients_of([out for out, _ in pairs], wanted, [dd for _, dd in pairs], create_graph=record,
+                                  allow_unused=True))
+    return tuple(None if t is None or not t.requires_grad else next(found) for t in own)
 
 
 def _stand_in(tensor: Tensor, record: bool) -> Tensor:
     """The same values: with an entry that leads back to the tensor if recording, else without a history."""
-    if record and tensor.requires_grad:
+    if record:
         return Reshape.apply(tensor, shape=tensor.shape)
     return tensor.detach().requires_grad_()
 
 
-def _plain_gradients(g: Any, x: Any, weight: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What batch_norm_grad computes, step by step (see kernels/contracts.py)."""
+def plain_gradients(norm: Any, g: Any, x: Any, weight: Any, bias: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """What batch_norm_grad computes, step by step (see kernels/contracts.py). norm: who has its settings."""
+    shape = x.shape
+    g, x = g.reshape((-1, shape[-1])), x.reshape((-1, shape[-1]))
+    if norm.rectified:
+        x = activations.Relu.apply(x)  # it is one already: this takes the gradient of the ReLU along, here too
     centred = x - x.mean(dim=0, keepdim=True)
-    rstd = ((centred * centred).mean(dim=0, keepdim=True) + eps) ** -0.5
+    rstd = ((centred * centred).mean(dim=0, keepdim=True) + norm.eps) ** -0.5
     xhat = centred * rstd
+    if norm.activation:
+        kind = KINDS[norm.activation]
+        z = xhat if weight is None else xhat * weight
+        z = z if bias is None else z + bias
+        g = ActivationGrad.apply(g, kind.apply(z) if "output" in kind.saves else z, of=kind())
     dbias, dweight = g.sum(dim=0), (g * xhat).sum(dim=0)
     m = 1.0 / x.shape[0]
     scale = rstd if weight is None else rstd * weight
-    return scale * (g - dbias * m - xhat * dweight * m), dweight, dbias
+    dx = scale * (g - dbias * m - xhat * dweight * m)
+    return (mask(dx, x > 0) if norm.rectified else dx).reshape(shape), dweight, dbias
 
 
 class Normalize(Function):
-    """y = (x - mean) * rstd * weight + bias with given statistics. x: (M, C)."""
+    """y = activation((x - mean) * rstd * weight + bias + add) with given statistics. x: (..., C).
+
+    It has a gradient without activation and add only: others are for where nothing is recorded.
+    """
 
     saves = ("x", "mean", "rstd", "weight")
+    activation = ""
 
-    def forward(self, x, mean, rstd, weight, bias):
-        return dispatch("batch_norm_apply", x, mean, rstd, weight, bias)
+    def forward(self, x, mean, rstd, weight, bias, add):
+        return normalised(x, mean, rstd, weight, bias, add, self.activation)
 
     def backward(self, grad):
         x, mean, rstd, weight = self.saved
         scale = rstd if weight is None else rstd * weight
+        axes = tuple(range(x.ndim - 1))
         dx = grad * scale if self.needs[0] else None
-        dweight = (grad * ((x - mean) * rstd)).sum(dim=0) if self.needs[3] else None
-        dbias = grad.sum(dim=0) if self.needs[4] else None
-        return dx, None, None, dweight, dbias
+        dweight = (grad * ((x - mean) * rstd)).sum(dim=axes) if self.needs[3] else None
+        dbias = grad.sum(dim=axes) if self.needs[4] else None
+        return dx, None, None, dweight, dbias, None
 
 
 @op
@@ -109,6 +178,45 @@ def batch_norm(
     Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training by reducing internal covariate
     shift".
     """
+    return normalise(x, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def normalise(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    add: Tensor | None = None,
+    activation: str = "",
+    rectified: bool = False,
+) -> Tensor:
+    """batch_norm, then + add (of the shape of x), then an activation, one of KINDS; with add, relu only.
+
+    rectified: take the gradient of the ReLU along that x came out of. While recording, statistics that are given allow
+    none of the three.
+    """
+    check(x, running_mean, running_var, weight, bias, training)
+    if add is not None and (add.shape, add.dtype) != (x.shape, x.dtype):
+        raise ValueError(f"batch_norm: add is {add.dtype} {add.shape}, expected {x.dtype} {x.shape}")
+    if not training:
+        assert running_mean is not None and running_var is not None  # see check
+        assert not is_grad_enabled() or (add is None and not activation and not rectified)
+        rstd = Tensor(dispatch("rstd", running_var.array, eps=eps))
+        return Normalize.apply(x, running_mean.detach(), rstd, weight, bias, add, activation=activation)
+    settings = {"eps": eps, "activation": activation, "rectified": rectified}
+    settings |= batch_statistics(x.array, running_mean, running_var, momentum, eps)
+    if add is None:
+        return BatchNorm.apply(x, weight, bias, **settings)
+    return BatchNormAdd.apply(x, weight, bias, add, **settings)
+
+
+def check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: bool) -> None:
+    """Refuse arguments of a batch norm that do not fit."""
     need_float("batch_norm", x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if x.ndim < 2:
         raise ValueError(f"batch_norm: x must have shape (N, ..., C), got {x.shape}")
@@ -121,21 +229,31 @@ def batch_norm(
     ):
         if value is not None and value.shape != (channels,):
             raise ValueError(f"batch_norm: {name} has shape {value.shape}, expected ({channels},)")
-    rows = x.reshape((prod(x.shape[:-1]), channels))
-    if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
-        rstd = Tensor(dispatch("rstd", running_var.array, eps=eps))
-        return Normalize.apply(rows, running_mean.detach(), rstd, weight, bias).reshape(x.shape)
-    if rows.shape[0] < 2:
+    if not training and (running_mean is None or running_var is None):
+        raise ValueError("batch_norm: running_mean and running_var are needed when training=False")
+    if training and prod(x.shape[:-1]) < 2:
         raise ValueError(f"batch_norm: training needs at least two values a channel, got x of shape {x.shape}")
-    y, mean, var = BatchNorm.apply(rows, weight, bias, eps=eps)
-    _move(running_mean, mean, momentum)
-    _move(running_var, var, momentum, scale=rows.shape[0] / (rows.shape[0] - 1))
-    return y.reshape(x.shape)
 
 
-def _move(running: Tensor | None, value: Tensor, momentum: float, scale: float = 1.0) -> None:
-    if running is not None:
-        dispatch("average_step", running.array, value.array, rate=momentum, scale=scale)
-        running.touch()
+def batch_statistics(
+    x: Any, running_mean: Tensor | None, running_var: Tensor | None, momentum: float, eps: float
+) -> dict[str, Any]:
+    """mean and rstd of a raw array (..., C), after moving the running statistics towards its own."""
+    count = x.size // x.shape[-1]
+    mean, var = dispatch("batch_norm_stats", rows(x))
+    for running, value, scale in ((running_mean, mean, 1.0), (running_var, var, count / (count - 1))):
+        if running is not None:
+            dispatch("average_step", running.array, value, rate=momentum, scale=scale)
+            running.touch()
+    return {"mean": mean, "rstd": dispatch("rstd", var, eps=eps)}
+
+
+def scale_and_shift(
+    running_mean: Tensor, running_var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Normalisation with given statistics as y = x * scale + shift."""
+    scale = Tensor(dispatch("rstd", running_var.array, eps=eps))
+    if weight is not None:
+        scale = scale * weight
+    shift = -running_mean * scale
+    return scale, shift if bias is None else shift + bias

@@ -53,7 +53,7 @@ def output_dtype(contract: Contract, argument: Argument, params: Mapping[str, An
     if argument.kind == "p":
         height, width = params["kernel"]
         return np.dtype(np.uint8 if height * width <= 256 else np.int32)
-    fixed = {"i": np.int64, "b": np.bool_, "u": np.uint32}
+    fixed = {"i": np.int64, "b": np.bool_, "u": np.uint32, "o": np.uint8}
     return np.dtype(fixed.get(argument.kind, dtype))
 
 

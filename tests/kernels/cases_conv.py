@@ -134,6 +134,10 @@ SQUARES = {
     "large_shared_blocks": Convolution((40, 7, 7), 100, 97),                # more squares than are shared at a time
 }
 
+#: What happens to the outputs at last: whether a picture is added, and the bounds they are clipped to, in standard
+#: deviations.
+EPILOGUES = ((False, (-INF, INF)), (True, (-INF, INF)), (False, (0, INF)), (True, (-0.5, 1)))
+
 #: Which convolutions an algorithm can do, in either dtype. An algorithm that contracts.py lists must be listed here.
 SUITS: dict[str, Callable[[Convolution], bool]] = {
     "direct": lambda c: True,
@@ -165,13 +169,15 @@ def matmul_special(draw: Draw) -> Built:
     return [a, b, None], {"transpose_a": False, "transpose_b": False}
 
 
-def forward(c: Convolution, bias: bool, draw: Draw) -> Built:
-    return [c.x(draw), c.w(draw), draw(c.filters) if bias else None], c.params()
+def forward(c: Convolution, bias: bool, add: bool, bounds: tuple[float, float], draw: Draw) -> Built:
+    inputs = [c.x(draw), c.w(draw), draw(c.filters) if bias else None, c.y(draw) if add else None]
+    deviation = max(1, c.taps * c.channels // c.groups) ** 0.5
+    return inputs, c.params(low=bounds[0] * deviation, high=bounds[1] * deviation)
 
 
 def forward_special(c: Convolution, draw: Draw) -> Built:
     """NaN and infinity in a picture reach the windows that see them and no others."""
-    (x, *others), params = forward(c, True, draw)
+    (x, *others), params = forward(c, True, False, (0, 6), draw)
     x[0, 1, 2, 0], x[-1, -1, -1, -1] = NAN, INF
     return [x, *others], params
 
@@ -189,17 +195,18 @@ def cases() -> Iterator[Case]:
         yield Case("matmul", label + "_aT" * a + "_bT" * b, matmul, (*sizes, a, b, a == b), terms=sizes[3])
     yield Case("matmul", "special", matmul_special, terms=5)
     for number, (label, c) in enumerate(CONVOLUTIONS.items()):
-        yield Case("conv2d_forward", label, forward, (c, number % 3 > 0), terms=c.taps * c.channels // c.groups,
-                   algorithms=algorithms("conv2d_forward", c))
+        yield Case("conv2d_forward", label, forward, (c, number % 3 > 0, *EPILOGUES[number % 4]),
+                   terms=c.taps * c.channels // c.groups, algorithms=algorithms("conv2d_forward", c))
         yield Case("conv2d_input_grad", label, input_grad, (c,), terms=c.taps * c.filters // c.groups,
                    algorithms=algorithms("conv2d_input_grad", c))
         yield Case("conv2d_weight_grad", label, weight_grad, (c,), terms=c.size[0] * c.outputs[0] * c.outputs[1],
                    algorithms=algorithms("conv2d_weight_grad", c))
-    for label, c in (CONVOLUTIONS | SQUARES).items():
+    for number, (label, c) in enumerate((CONVOLUTIONS | SQUARES).items()):
         if suits_winograd(c):
             once = {"dtypes": (np.float32,), "algorithms": ("winograd",)}
             label = ("large_" if label.startswith("large") else "") + f"winograd_{label}"
-            yield Case("conv2d_forward", label, forward, (c, c.filters % 2 > 0), terms=c.taps * c.channels, **once)
+            yield Case("conv2d_forward", label, forward, (c, c.filters % 2 > 0, *EPILOGUES[number % 4]),
+                       terms=c.taps * c.channels, **once)
             yield Case("conv2d_input_grad", label, input_grad, (c,), terms=c.taps * c.filters, **once)
             yield Case("conv2d_weight_grad", label, weight_grad, (c,),
                        terms=c.size[0] * c.outputs[0] * c.outputs[1], **once)

@@ -174,7 +174,7 @@ def test_contract_reads_well(contract: Contract) -> None:
     arguments = contract.inputs + contract.outputs
     taken = [argument.name for argument in contract.inputs] + list(contract.params)
     assert len(taken) == len(set(taken))
-    assert all(argument.kind in "fitbup" for argument in arguments)
+    assert all(argument.kind in "fitbuop" for argument in arguments)
     assert contract.doc
     assert contract.family
     if contract.family == "conv":

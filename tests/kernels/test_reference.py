@@ -214,6 +214,9 @@ def test_matmul(transpose_a: bool, transpose_b: bool, batch: int) -> None:
     close(run("matmul", given_a, given_b, None, **how), a @ b)
 
 
+UNBOUNDED = {"low": -np.inf, "high": np.inf}
+
+
 def channels_first(torch: Any, array: np.ndarray) -> Any:
     return torch.tensor(array).permute(0, 3, 1, 2).contiguous()
 
@@ -233,7 +236,7 @@ def test_convolution_and_its_gradients(torch: Any, label: str) -> None:
     y = torch.nn.functional.conv2d(padded, w, bias, c.stride, 0, c.dilation, c.groups)
     y.backward(channels_first(torch, dy))
     x_last, w_last = channels_last(x).copy(), w.detach().permute(2, 3, 1, 0).numpy().copy()
-    close(run("conv2d_forward", x_last, w_last, bias.numpy(), **c.params()), channels_last(y))
+    close(run("conv2d_forward", x_last, w_last, bias.numpy(), None, **c.params(**UNBOUNDED)), channels_last(y))
     close(run("conv2d_input_grad", dy, w_last, **c.params(size=c.size[1:])), channels_last(x.grad))
     close(run("conv2d_weight_grad", x_last, dy, **c.params(kernel=c.kernel)), w.grad.permute(2, 3, 1, 0))
 
@@ -242,7 +245,7 @@ def test_convolution_is_a_correlation() -> None:
     signal = pytest.importorskip("scipy.signal")
     x, w = normal(1, 7, 6, 3), normal(3, 2, 3, 4)
     expected = [signal.correlate(x[0], w[..., k], mode="valid")[..., 0] for k in range(4)]
-    got = run("conv2d_forward", x, w, None, **Convolution((1, 7, 6), 3, 4, (3, 2)).params())
+    got = run("conv2d_forward", x, w, None, None, **Convolution((1, 7, 6), 3, 4, (3, 2)).params(**UNBOUNDED))
     close(got[0], np.stack(expected, axis=-1))
 
 
@@ -250,8 +253,12 @@ def test_convolution_by_hand() -> None:
     x = np.array([1.0, 2, 3, 4]).reshape(1, 1, 4, 1)
     w = np.array([1.0, 10]).reshape(1, 2, 1, 1)
     window = {"stride": (1, 2), "padding": (0, 0, 1, 0), "dilation": (1, 1), "groups": 1}
-    got = run("conv2d_forward", x, w, np.array([0.5]), **window)
+    got = run("conv2d_forward", x, w, np.array([0.5]), None, **window, **UNBOUNDED)
     close(got.ravel(), [10.5, 32.5])  # 0 * 1 + 1 * 10 and 2 * 1 + 3 * 10; the window that 4 begins doesn't fit
+    added = np.array([-12.0, np.nan]).reshape(1, 1, 2, 1)
+    got = run("conv2d_forward", x, w, np.array([0.5]), added, **window, low=-1.0, high=30.0)
+    close(got.ravel(), [-1, np.nan])
+    close(run("conv2d_forward", x, w, None, None, **window, low=0.0, high=30.0).ravel(), [10, 30])
     dy = np.array([1.0, 2]).reshape(1, 1, 2, 1)
     close(run("conv2d_input_grad", dy, w, size=(1, 4), **window).ravel(), [10, 2, 20, 0])
     close(run("conv2d_weight_grad", x, dy, kernel=(1, 2), **window).ravel(), [4, 7])  # 0 * 1 + 2 * 2, 1 * 1 + 3 * 2
@@ -262,7 +269,7 @@ def test_gradients_are_adjoint_to_the_convolution(label: str) -> None:
     """y is linear in x and in w, so <dy, y> = <dx, x> = <dw, w>."""
     c = CONVOLUTIONS[label]
     x, w, dy = c.x(normal), c.w(normal), c.y(normal)
-    product = np.sum(dy * run("conv2d_forward", x, w, None, **c.params()))
+    product = np.sum(dy * run("conv2d_forward", x, w, None, None, **c.params(**UNBOUNDED)))
     size = np.sum(np.abs(dy)) + 1
     assert abs(product - np.sum(x * run("conv2d_input_grad", dy, w, **c.params(size=c.size[1:])))) < 1e-12 * size
     assert abs(product - np.sum(w * run("conv2d_weight_grad", x, dy, **c.params(kernel=c.kernel)))) < 1e-12 * size
@@ -376,8 +383,8 @@ def test_batch_norm(torch: Any) -> None:
     close(mean, values.mean(axis=0))
     np.testing.assert_allclose(var, values.var(axis=0), rtol=1e-12)
     rstd = 1 / np.sqrt(var + 1e-5)
-    np.testing.assert_allclose(run("batch_norm_apply", values, mean, rstd, weight, bias), y.detach(), atol=1e-10)
-    gradients = run("batch_norm_grad", g, values, mean, rstd, weight)
+    np.testing.assert_allclose(run("batch_norm_apply", values, mean, rstd, weight, bias, None, activation=""), y.detach(), atol=1e-10)
+    gradients = run("batch_norm_grad", g, values, mean, rstd, weight, None, activation="", rectified=False)
     for got, expected in zip(gradients, (x.grad, w.grad, b.grad), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-10)
 
@@ -388,10 +395,11 @@ def test_batch_norm_by_hand() -> None:
     close(mean, [2, 5])
     close(var, [1, 0])
     ones = np.ones(2)
-    close(run("batch_norm_apply", x, mean, ones, None, None), [[-1, 0], [1, 0]])
-    close(run("batch_norm_apply", x, mean, 2 * ones, 3 * ones, ones), [[-5, 1], [7, 1]])
+    close(run("batch_norm_apply", x, mean, ones, None, None, None, activation=""), [[-1, 0], [1, 0]])
+    close(run("batch_norm_apply", x, mean, 2 * ones, 3 * ones, ones, None, activation=""), [[-5, 1], [7, 1]])
     # Of two values, normalised, only the order is left: there is nothing for a gradient to change.
-    dx, dweight, dbias = run("batch_norm_grad", np.array([[1.0, 1], [5, 4]]), x, mean, ones, None)
+    dx, dweight, dbias = run("batch_norm_grad", np.array([[1.0, 1], [5, 4]]), x, mean, ones, None, None, activation="",
+                             rectified=False)
     close(dx, [[0, -1.5], [0, 1.5]])
     close(dweight, [4, 0])
     close(dbias, [6, 5])

@@ -27,7 +27,7 @@ def sizes(name: str, *shapes: tuple[int, ...] | None, **params: Any) -> dict[str
 ])
 def test_convolution(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, expected: Any) -> None:
     window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
-    found = sizes("conv2d_forward", (2, *size, 3), (*kernel, 3, 7), (7,), **window)
+    found = sizes("conv2d_forward", (2, *size, 3), (*kernel, 3, 7), (7,), None, **window)
     assert (found["N"], found["P"], found["Q"], found["K"]) == (2, *expected, 7)
     found = sizes("conv2d_input_grad", (2, *expected, 7), (*kernel, 3, 7), size=size, **window)
     assert (found["H"], found["W"], found["C"]) == (*size, 3)
@@ -59,11 +59,13 @@ MISFITS: dict[str, tuple[str, str, list[Any], dict[str, Any]]] = {
     "batches": ("matmul", "batches differ: 3 and 2", [(3, 3, 4), (2, 4, 2), None], PLAIN),
     "one_a_many_b": ("matmul", "batches", [(1, 3, 4), (2, 4, 2), None], PLAIN),
     "bias": ("matmul", "bias is 3, expected 2", [(1, 3, 4), (1, 4, 2), (3,)], PLAIN),
-    "channels": ("conv2d_forward", "3 channels .* 2 channels", [(1, 5, 5, 3), (3, 3, 2, 4), None], WINDOW),
-    "conv_bias": ("conv2d_forward", "bias", [(1, 5, 5, 3), (3, 3, 3, 4), (5,)], WINDOW),
-    "filters": ("conv2d_forward", "5 filters .* 2 groups", [(1, 5, 5, 4), (3, 3, 2, 5), None],
+    "channels": ("conv2d_forward", "3 channels .* 2 channels", [(1, 5, 5, 3), (3, 3, 2, 4), None, None], WINDOW),
+    "conv_bias": ("conv2d_forward", "bias", [(1, 5, 5, 3), (3, 3, 3, 4), (5,), None], WINDOW),
+    "conv_add": ("conv2d_forward", "Q of add is 4, expected 3",
+                 [(1, 5, 5, 3), (3, 3, 3, 4), None, (1, 3, 4, 4)], WINDOW),
+    "filters": ("conv2d_forward", "5 filters .* 2 groups", [(1, 5, 5, 4), (3, 3, 2, 5), None, None],
                 WINDOW | {"groups": 2}),
-    "depthwise": ("conv2d_forward", "groups", [(1, 5, 5, 4), (3, 3, 4, 4), None], WINDOW | {"groups": 4}),
+    "depthwise": ("conv2d_forward", "groups", [(1, 5, 5, 4), (3, 3, 4, 4), None, None], WINDOW | {"groups": 4}),
     "dy_rows": ("conv2d_input_grad", "P is 4, expected 3", [(1, 4, 3, 2), (3, 3, 1, 2)], WINDOW | {"size": (5, 5)}),
     "dy_columns": ("conv2d_input_grad", "Q is 2, expected 3", [(1, 3, 2, 2), (3, 3, 1, 2)], WINDOW | {"size": (5, 5)}),
     "dy_filters": ("conv2d_input_grad", "K = 4, expected 2", [(1, 3, 3, 2), (3, 3, 1, 4)], WINDOW | {"size": (5, 5)}),

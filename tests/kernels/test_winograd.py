@@ -26,10 +26,10 @@ def algorithm_as_before() -> Iterator[None]:
 def results(c: Convolution, algorithm: str, x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
     """y, dx and dw by an algorithm, in the dtype of the arrays."""
     y, dx, dw = np.empty_like(dy), np.empty_like(x), np.empty_like(w)
-    params = (c.stride, c.padding, c.dilation, c.groups, algorithm)
-    cpu.kernel("conv2d_forward")(x, w, None, y, *params)
-    cpu.kernel("conv2d_input_grad")(dy, w, dx, c.size[1:], *params)
-    cpu.kernel("conv2d_weight_grad")(x, dy, dw, c.kernel, *params)
+    window = (c.stride, c.padding, c.dilation, c.groups)
+    cpu.kernel("conv2d_forward")(x, w, None, None, y, *window, -np.inf, np.inf, algorithm)
+    cpu.kernel("conv2d_input_grad")(dy, w, dx, c.size[1:], *window, algorithm)
+    cpu.kernel("conv2d_weight_grad")(x, dy, dw, c.kernel, *window, algorithm)
     return [y, dx, dw]
 
 
@@ -114,7 +114,7 @@ def test_kernels_refuse_what_it_cannot_do(c: Convolution) -> None:
     assert not can_winograd(sizes_of(c), c.params(), F32)
     x, w, dy = c.x(zeros), c.w(zeros), c.y(zeros)
     with pytest.raises(ValueError, match="winograd"):
-        cpu.kernel("conv2d_forward")(x, w, None, dy, c.stride, c.padding, c.dilation, c.groups, "winograd")
+        cpu.kernel("conv2d_forward")(x, w, None, None, dy, *c.params().values(), -np.inf, np.inf, "winograd")
 
 
 def zeros(*shape: int) -> np.ndarray:

@@ -1,0 +1,218 @@
+"""Fused runs of layers against the same layers one by one, whose values other tests hold against PyTorch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import nn
+from minicnn.nn.fuse import run
+
+ACTIVATIONS = [nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh]
+
+
+class Own(nn.ReLU):
+    """A subclass may do something else."""
+
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+def conv() -> nn.Module:
+    return nn.Conv2d(3, 5, 3, padding=1)
+
+
+def norm() -> nn.Module:
+    return nn.BatchNorm2d(5)
+
+
+RUNS: dict[str, list[Callable[[], nn.Module]]] = {
+    "conv_relu": [conv, nn.ReLU],
+    "conv_relu6": [conv, nn.ReLU6],
+    "conv_gelu": [conv, nn.GELU],
+    "conv_relu_pool": [conv, nn.ReLU, lambda: nn.MaxPool2d(2)],
+    "conv_relu6_overlapping_pool": [conv, nn.ReLU6, lambda: nn.MaxPool2d(3, 2, 1)],
+    "conv_relu_pool_with_indices": [conv, nn.ReLU, lambda: nn.MaxPool2d(2, return_indices=True)],
+    "conv_relu_norm": [conv, nn.ReLU, norm],
+    "conv_relu6_norm": [conv, nn.ReLU6, norm],
+    "conv_relu_norm_pool_dropout": [conv, nn.ReLU, norm, lambda: nn.MaxPool2d(2), lambda: nn.Dropout(0.3)],
+    "conv_relu_norm_relu_pool": [conv, nn.ReLU, norm, nn.ReLU, lambda: nn.MaxPool2d(2)],
+    "conv_norm": [conv, norm],
+    "conv_norm_pool": [conv, norm, lambda: nn.MaxPool2d(2)],
+    "conv_norm_dropout": [conv, norm, lambda: nn.Dropout(0.3)],
+    "conv_norm_gelu_pool_dropout": [conv, norm, nn.GELU, lambda: nn.MaxPool2d((2, 3)), lambda: nn.Dropout(0.5)],
+    "conv_norm_relu_pool_of_all": [conv, norm, nn.ReLU, lambda: nn.MaxPool2d(1), lambda: nn.Dropout(1.0)],
+    "conv_norm_relu_padded_pool": [conv, norm, nn.ReLU, lambda: nn.MaxPool2d(2, padding=1)],
+    "conv_norm_own": [conv, norm, Own],
+    "norm_twice": [conv, norm, norm, nn.ReLU],
+    "not_affine": [conv, lambda: nn.BatchNorm2d(5, affine=False), nn.ReLU, lambda: nn.MaxPool2d(2)],
+    "not_tracked": [conv, lambda: nn.BatchNorm2d(5, track_running_stats=False), nn.ReLU],
+    "without_bias": [lambda: nn.Conv2d(3, 5, 3, stride=2, bias=False), norm, nn.ReLU],
+    "depthwise": [lambda: nn.Conv2d(3, 3, 3, groups=3, padding=1), lambda: nn.BatchNorm2d(3), nn.ReLU6],
+    "two_rows": [conv, norm, nn.ReLU, lambda: nn.Conv2d(5, 4, 1), lambda: nn.BatchNorm2d(4), nn.SiLU],
+    **{f"norm_{kind.__name__}": [conv, norm, kind] for kind in ACTIVATIONS},
+}  # fmt: skip
+
+
+def model(layers: list[Callable[[], nn.Module]], dtype: str) -> nn.Module:
+    mc.manual_seed(3)
+    made = nn.Sequential(*[make() for make in layers]).to(dtype)
+    rng = np.random.default_rng(5)
+    with mc.no_grad():  # scales of either sign: the largest of a window may have the smallest x
+        for module in made.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.affine:
+                module.weight.copy_(rng.normal(size=module.num_features))
+                module.bias.copy_(rng.normal(size=module.num_features))
+            if isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+                module.running_mean.copy_(rng.normal(size=module.num_features))
+                module.running_var.copy_(rng.random(module.num_features) + 0.5)
+    return made
+
+
+def picture(dtype: str, requires_grad: bool = True) -> mc.Tensor:
+    values = np.random.default_rng(4).normal(size=(2, 7, 9, 3)).astype(dtype)
+    return mc.tensor(values, requires_grad=requires_grad)
+
+
+def everything(layers: list[Callable[[], nn.Module]], dtype: str, training: bool, fused: bool) -> dict[str, Any]:
+    """Output, gradients and buffers."""
+    net, x = model(layers, dtype).train(training), picture(dtype)
+    with mc.fusion(fused):
+        y = net(x)
+        outputs = y if isinstance(y, tuple) else (y,)
+        weights = np.random.default_rng(6).normal(size=outputs[0].shape).astype(dtype)
+        (outputs[0] * mc.tensor(weights)).sum().backward()
+    found = {f"output {i}": out.numpy() for i, out in enumerate(outputs)} | {"x": x.grad.numpy()}
+    found |= {name: p.grad.numpy() for name, p in net.named_parameters()}
+    return found | {name: b.numpy().copy() for name, b in net.named_buffers()}
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_fused_run_gives_what_its_layers_give(name, dtype, training):
+    fused, plain = (everything(RUNS[name], dtype, training, on) for on in (True, False))
+    assert fused.keys() == plain.keys()
+    tolerance = 3e-5 if dtype == "float32" else 1e-12
+    for key, expected in plain.items():
+        scale = max(1.0, np.abs(expected).max(initial=0))
+        np.testing.assert_allclose(fused[key], expected, atol=tolerance * scale, rtol=0, err_msg=key)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", RUNS)
+def test_inference_gives_what_recorded_layers_give(name, dtype):
+    """Also a second time, from the filters that were kept, and after they have changed."""
+    net = model(RUNS[name], dtype).eval()
+    for change in range(2):
+        with mc.fusion(False):
+            expected = net(picture(dtype))
+        for _ in range(2):
+            with mc.no_grad():
+                got = net(picture(dtype))
+            pairs = zip(*(out if isinstance(out, tuple) else (out,) for out in (got, expected)), strict=True)
+            for a, b in pairs:
+                tolerance = 2e-5 if dtype == "float32" else 1e-12
+                np.testing.assert_allclose(a.numpy(), b.numpy(), atol=tolerance * max(1, abs(b.numpy()).max()), rtol=0)
+        with mc.no_grad():
+            for tensor in net.parameters() if change == 0 else net.buffers():
+                tensor.copy_(tensor.numpy() * 1.5 + 0.1)
+
+
+def kernels(net: Callable[[], Any]) -> list[str]:
+    with mc.trace_kernels() as trace:
+        net()
+    return [entry.kernel for entry in trace]
+
+
+def test_what_runs_in_training():
+    net, x = model(RUNS["conv_relu_norm_pool_dropout"], "float32"), picture("float32")
+    assert kernels(lambda: net(x)) == ["conv2d_forward", "batch_norm_stats", "average_step", "average_step", "rstd",
+                                       "batch_norm_pool"]  # fmt: skip
+    y = net(x)
+    names = kernels(lambda: y.sum().backward())
+    assert "batch_norm_pool_grad" in names and "relu_grad" not in names and "dropout" not in names
+
+
+def test_what_runs_for_inference():
+    net, x = model([conv, norm, nn.ReLU, conv_of_5], "float32").eval(), picture("float32")
+    with mc.no_grad():
+        net(x)
+        assert kernels(lambda: net(x)) == ["conv2d_forward", "conv2d_forward"]
+
+
+def conv_of_5() -> nn.Module:
+    return nn.Conv2d(5, 2, 1)
+
+
+def test_a_layer_with_a_hook_runs_by_itself():
+    net, x, seen = model(RUNS["conv_norm_gelu_pool_dropout"], "float32"), picture("float32"), []
+    net[1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    assert "batch_norm_apply" in kernels(lambda: net(x)) and seen[0].shape == (2, 7, 9, 5)
+    assert "batch_norm_pool" not in kernels(lambda: net(x))
+
+
+def test_nothing_is_fused_where_that_is_forbidden():
+    net, x = model(RUNS["conv_norm_gelu_pool_dropout"], "float32"), picture("float32")
+    with mc.fusion(False):
+        names = kernels(lambda: net(x))
+    assert {"conv2d_forward", "batch_norm_apply", "gelu", "max_pool2d", "dropout"} <= set(names)
+
+
+@pytest.mark.parametrize("activation", [None, nn.ReLU, nn.ReLU6, nn.GELU])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_shortcut_is_added_before_the_activation(activation, training):
+    def both(fused: bool) -> list[np.ndarray]:
+        layers = model([conv, norm], "float64").train(training)
+        x = picture("float64")
+        shortcut = mc.tensor(np.random.default_rng(8).normal(size=(2, 7, 9, 5)), requires_grad=True)
+        last = activation() if activation else None
+        with mc.fusion(fused):
+            y = run(x, *layers, add=shortcut, activation=last)
+            (y * y).sum().backward()
+            with mc.no_grad():
+                silent = run(x, *layers, add=shortcut, activation=last)
+        return [t.numpy() for t in (y, silent, x.grad, shortcut.grad, *(p.grad for p in layers.parameters()))]
+
+    for got, expected in zip(both(True), both(False), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-11 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_shortcut_of_another_shape_is_refused(fused):
+    with mc.fusion(fused), pytest.raises(ValueError, match="add"):
+        run(picture("float32"), *model([conv, norm], "float32"), add=mc.ones(2, 7, 9, 1))
+
+
+@pytest.mark.parametrize("name", ["conv_relu", "conv_relu_norm", "conv_norm_gelu_pool_dropout", "norm_Sigmoid", "conv_relu_norm_relu_pool"])
+def test_second_derivatives(name):
+    net = model(RUNS[name], "float64")
+
+    def once(x: mc.Tensor, *parameters: mc.Tensor) -> mc.Tensor:
+        mc.manual_seed(1)  # the same dropout each time
+        for (path, _), value in zip(net.named_parameters(), parameters, strict=True):
+            layer, _, own = path.rpartition(".")
+            net.get_submodule(layer)._parameters[own] = value
+        return net(x)
+
+    x = mc.tensor(np.random.default_rng(4).normal(size=(2, 4, 6, 3)), requires_grad=True)
+    assert mc.gradcheck(once, (x, *net.parameters()))
+    assert mc.gradgradcheck(once, (x, *net.parameters()))
+
+
+def test_too_small_a_picture_is_refused_by_the_layer_that_refuses_it():
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(4))
+    with pytest.raises(ValueError, match="max_pool2d: a window"):
+        net(mc.ones(2, 4, 4, 3))
+    with pytest.raises(ValueError, match="BatchNorm2d|5"):
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(5))(mc.ones(2, 4, 4, 3))
+
+
+def test_the_running_statistics_stay_where_they_are_if_a_call_is_refused():
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.MaxPool2d(9))
+    before = net[0].running_mean.numpy().copy()
+    with pytest.raises(ValueError, match="max_pool2d"):
+        net(mc.ones(2, 4, 4, 3))
+    np.testing.assert_array_equal(net[0].running_mean.numpy(), before)
