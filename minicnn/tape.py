@@ -78,17 +78,16 @@ class Function:
     def apply(cls, *inputs: Tensor | None, **params: Any) -> Any:
         """Run the op on tensors. `params` become attributes of the op. Returns one tensor, or a tuple of them."""
         op = cls()
-        op.__dict__.update(params)
+        op.__dict__ = params
         op.needs = [t is not None and t.requires_grad for t in inputs]
-        record = state.recording and any(op.needs)
         result = op.forward(*[None if t is None else t.array for t in inputs])
-        arrays = result if isinstance(result, tuple) else (result,)
-        if not record:
-            outputs = [Tensor(a) for a in arrays]
-        else:
-            outputs = [Tensor(a, True, op, i) if a.dtype in FLOATS else Tensor(a) for i, a in enumerate(arrays)]
-            op._record(inputs, outputs)
-        return tuple(outputs) if isinstance(result, tuple) else outputs[0]
+        several = isinstance(result, tuple)
+        if not (state.recording and True in op.needs):
+            return tuple([Tensor(a) for a in result]) if several else Tensor(result)
+        arrays = result if several else (result,)
+        outputs = [Tensor(a, True, op, i) if a.dtype in FLOATS else Tensor(a) for i, a in enumerate(arrays)]
+        op._record(inputs, outputs)
+        return tuple(outputs) if several else outputs[0]
 
     # ------------------------------------------------------------------------------------------- as a tape entry
 

@@ -28,7 +28,7 @@ def need_float(op: str, **tensors: Any) -> None:
     need_tensor(op, **tensors)
     first: tuple[str, Tensor] | None = None
     for name, value in tensors.items():
-        if value is None:
+        if value is None or (first and value.dtype is first[1].dtype and value.device == first[1].device):
             continue
         if value.dtype not in FLOATS:
             raise TypeError(f"{op}: {name} must be float32 or float64, got {value.dtype}")
@@ -45,12 +45,14 @@ def need_float(op: str, **tensors: Any) -> None:
 
 def need_rank(op: str, name: str, tensor: Tensor, layout: str) -> None:
     """The tensor has the dimensions of `layout`, such as "N, H, W, C"."""
-    if tensor.ndim != len(layout.split(",")):
+    if tensor.ndim != layout.count(",") + 1:
         raise ValueError(f"{op}: {name} must have shape ({layout}), got {tensor.shape}")
 
 
 def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
     """An int or a pair of ints, none below `least`, as a pair (rows, columns)."""
+    if type(value) is int and value >= least:
+        return value, value
     both = (
         (value, value)
         if is_int(value)

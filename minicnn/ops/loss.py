@@ -1,9 +1,11 @@
 """Losses. Class scores come last: (N, ..., classes); class indices are int64. reduction: "mean", "sum" or "none"."""
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
+from ..device import transfer
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import FLOATS, Tensor
@@ -70,6 +72,40 @@ class BceLogitsGrad(Function):
         dg = BceLogitsGrad.apply(grad, x, t) if self.needs[0] else None
         s = x.sigmoid()
         return dg, grad * g * s * (1 - s), -grad * g
+
+
+class Nll(Function):
+    """-x[i, classes[i]] for rows x (M, C); 0 where a row does not count.
+
+    classes: int64 (M,), counted: bool (M,) or None for all; raw arrays.
+    """
+
+    classes: Any
+    counted: Any
+
+    def forward(self, x):
+        self.length = x.shape[1]
+        y = dispatch("neg", dispatch("pick", x[:, :, None], self.classes[:, None])[:, 0])
+        return y if self.counted is None else dispatch("mask", y, self.counted)
+
+    def backward(self, grad):
+        return NllGrad.apply(grad, classes=self.classes, counted=self.counted, length=self.length)
+
+
+class NllGrad(Function):
+    """The adjoint of Nll: -g at the classes, 0 elsewhere."""
+
+    classes: Any
+    counted: Any
+    length: int
+
+    def forward(self, g):
+        g = dispatch("neg", g)
+        g = g if self.counted is None else dispatch("mask", g, self.counted)
+        return dispatch("pick_grad", g[:, None], self.classes[:, None], length=self.length)[:, :, 0]
+
+    def backward(self, grad):
+        return Nll.apply(grad, classes=self.classes, counted=self.counted)
 
 
 def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
@@ -160,9 +196,8 @@ def _class_rows(name: str, scores: Tensor, target: Tensor, weight: Tensor | None
         )
     if weight is not None and weight.shape != scores.shape[-1:]:
         raise ValueError(f"{name}: weight has shape {weight.shape}, expected one a class, {scores.shape[-1:]}")
-    return scores.reshape((prod(target.shape), scores.shape[-1])), target.reshape(
-        (-1,)
-    ) if target.numel() else target.reshape((0,))
+    rows = prod(target.shape)
+    return scores.reshape((rows, scores.shape[-1])), target.reshape((rows,))
 
 
 def _check_classes(name: str, target: np.ndarray, classes: int, ignore_index: int) -> None:
@@ -184,6 +219,8 @@ def _weighted_pick(
     rows, classes = _class_rows(name, scores, target, weight)
     count = rows.shape[1]
     _check_classes(name, classes.numpy(), count, ignore_index)
+    if weight is None and not smoothing:
+        return _plain_nll(name, rows, target, ignore_index, reduction)
     counted = classes != ignore_index
     safe = where(counted, classes, 0)
     values = -mask(_picked(rows, safe), counted)
@@ -196,6 +233,21 @@ def _weighted_pick(
         values = values * (1 - smoothing) - mask(spread.sum(dim=1), counted) * (smoothing / count)
     if reduction == "mean":
         return values.sum() / weights.sum()
+    return _reduced(name, values, reduction).reshape(target.shape if reduction == "none" else ())
+
+
+def _plain_nll(name: str, rows: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
+    """The usual case of _weighted_pick: every row that counts does so alike."""
+    classes, counted = target.array.reshape(-1), None
+    count = classes.size
+    ignored = target.numpy().reshape(-1) == ignore_index
+    if ignored.any():
+        count -= int(ignored.sum())
+        counted = transfer(~ignored, target.device)
+        classes = transfer(np.where(ignored, 0, target.numpy().reshape(-1)), target.device)
+    values = Nll.apply(rows, classes=classes, counted=counted)
+    if reduction == "mean":
+        return values.sum() * (1.0 / count if count else float("nan"))
     return _reduced(name, values, reduction).reshape(target.shape if reduction == "none" else ())
 
 

@@ -11,7 +11,8 @@ from .arguments import need_float
 
 
 class MatMul(Function):
-    """a @ b (+ bias) for batches of matrices (B, M, K) and (B, K, N), either side transposed first if so asked.
+    """a @ b (+ bias) for matrices (M, K) and (K, N), or batches of them, (B, M, K) and (B, K, N); either side transposed
+    first if so asked.
 
     With A and B the factors as the product sees them and G the gradient: dA = G Bᵀ and dB = Aᵀ G. A factor that came
     transposed gets its gradient transposed, which swaps the two sides: dAᵀ = B Gᵀ, dBᵀ = Gᵀ A.
@@ -22,7 +23,10 @@ class MatMul(Function):
     transpose_b: bool
 
     def forward(self, a, b, bias):
-        return dispatch("matmul", a, b, bias, transpose_a=self.transpose_a, transpose_b=self.transpose_b)
+        flips = {"transpose_a": self.transpose_a, "transpose_b": self.transpose_b}
+        if a.ndim == 2:
+            return dispatch("matmul", a[None], b[None], bias, **flips)[0]
+        return dispatch("matmul", a, b, bias, **flips)
 
     def backward(self, grad):
         a, b = self.saved
@@ -32,7 +36,7 @@ class MatMul(Function):
             da = product(b, grad, tb, True) if ta else product(grad, b, False, not tb)
         if self.needs[1]:
             db = product(grad, a, True, ta) if tb else product(a, grad, not ta, False)
-        return da, db, grad.sum(dim=(0, 1)) if self.needs[2] else None
+        return da, db, grad.sum(dim=tuple(range(grad.ndim - 1))) if self.needs[2] else None
 
 
 def product(
@@ -85,8 +89,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ValueError(f"linear: bias has shape {bias.shape}, expected {weight.shape[1:]}")
-    rows = x.reshape((1, prod(x.shape[:-1]), x.shape[-1]))
-    y = product(rows, weight.reshape((1, *weight.shape)), bias=bias)
+    if x.ndim == 2:
+        return product(x, weight, bias=bias)
+    y = product(x.reshape((prod(x.shape[:-1]), x.shape[-1])), weight, bias=bias)
     return y.reshape((*x.shape[:-1], weight.shape[1]))
 
 

@@ -1,5 +1,6 @@
 """Batch normalisation (Ioffe & Szegedy 2015), over all axes but the channels, and what is fused with it."""
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -22,41 +23,41 @@ KINDS: dict[str, type[activations.Activation]] = {
 
 
 class BatchNorm(Function):
-    """y = activation((x - mean) * rstd * weight + bias), mean and rstd (raw arrays) being those of the batch.
-    x: (..., C).
+    """y = activation((x - mean) * rstd * weight + bias), mean and rstd being those of the batch. x: (..., C).
 
     rectified: x came out of a ReLU, whose gradient is taken along.
     """
 
-    saves = ("x", "weight", "bias")
-    mean: Any
-    rstd: Any
+    saves = ("x", "weight", "bias", "mean", "rstd")
     eps: float
     activation = ""
     rectified = False
 
-    def forward(self, x, weight, bias):
-        return normalised(x, self.mean, self.rstd, weight, bias, None, self.activation)
+    def forward(self, x, weight, bias, mean, rstd):
+        return normalised(x, mean, rstd, weight, bias, None, self.activation)
 
     def backward(self, grad):
         dx, dweight, dbias = BatchNormGrad.apply(grad, *self.saved, **gradient_settings(self))
-        return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None
+        return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None, None, None
 
 
-class BatchNormAdd(BatchNorm):
+class BatchNormAdd(Function):
     """y = activation((x - mean) * rstd * weight + bias + add); the activation is relu, or none."""
 
-    saves = ("x", "weight", "bias", "output")
+    saves = ("x", "weight", "bias", "mean", "rstd", "output")
+    eps: float
+    activation = ""
+    rectified = False
 
-    def forward(self, x, weight, bias, add):
-        return normalised(x, self.mean, self.rstd, weight, bias, add, self.activation)
+    def forward(self, x, weight, bias, mean, rstd, add):
+        return normalised(x, mean, rstd, weight, bias, add, self.activation)
 
     def backward(self, grad):
         *inputs, y = self.saved
         if self.activation:
             grad = ActivationGrad.apply(grad, y, of=KINDS[self.activation]())
         dx, dweight, dbias = BatchNormGrad.apply(grad, *inputs, **gradient_settings(self) | {"activation": ""})
-        return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None, grad
+        return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None, None, None, grad
 
 
 def rows(array: Any) -> Any:
@@ -72,26 +73,25 @@ def normalised(x: Any, mean: Any, rstd: Any, weight: Any, bias: Any, add: Any, a
 
 def gradient_settings(norm: Any) -> dict[str, Any]:
     """What an op shares with its gradient."""
-    return {name: getattr(norm, name) for name in ("mean", "rstd", "eps", "activation", "rectified")}
+    return {name: getattr(norm, name) for name in ("eps", "activation", "rectified")}
 
 
 class BatchNormGrad(Function):
     """The gradient of BatchNorm, in one kernel. Its own gradient, seldom asked for, is that of the definition."""
 
     saves = ("g", "x", "weight", "bias")
-    mean: Any
-    rstd: Any
     eps: float
     activation: str
     rectified: bool
 
-    def forward(self, g, x, weight, bias):
-        dx, dweight, dbias = dispatch("batch_norm_grad", rows(g), rows(x), self.mean, self.rstd, weight, bias,
+    def forward(self, g, x, weight, bias, mean, rstd):
+        dx, dweight, dbias = dispatch("batch_norm_grad", rows(g), rows(x), mean, rstd, weight, bias,
                                       activation=self.activation, rectified=self.rectified)
         return dx.reshape(x.shape), dweight, dbias
 
     def backward(self, *grads):
-        return gradients_of_definition(lambda *inputs: plain_gradients(self, *inputs), self.saved, grads)
+        definition = partial(plain_gradients, self)
+        return *gradients_of_definition(definition, self.saved, grads), None, None
 
 
 def gradients_of_definition(definition: Any, inputs: Any, grads: Any) -> tuple[Any, ...]:
@@ -209,10 +209,10 @@ def normalise(
         rstd = Tensor(dispatch("rstd", running_var.array, eps=eps))
         return Normalize.apply(x, running_mean.detach(), rstd, weight, bias, add, activation=activation)
     settings = {"eps": eps, "activation": activation, "rectified": rectified}
-    settings |= batch_statistics(x.array, running_mean, running_var, momentum, eps)
+    statistics = batch_statistics(x.array, running_mean, running_var, momentum, eps)
     if add is None:
-        return BatchNorm.apply(x, weight, bias, **settings)
-    return BatchNormAdd.apply(x, weight, bias, add, **settings)
+        return BatchNorm.apply(x, weight, bias, *statistics, **settings)
+    return BatchNormAdd.apply(x, weight, bias, *statistics, add, **settings)
 
 
 def check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: bool) -> None:
@@ -237,7 +237,7 @@ def check(x: Tensor, running_mean: Any, running_var: Any, weight: Any, bias: Any
 
 def batch_statistics(
     x: Any, running_mean: Tensor | None, running_var: Tensor | None, momentum: float, eps: float
-) -> dict[str, Any]:
+) -> tuple[Tensor, Tensor]:
     """mean and rstd of a raw array (..., C), after moving the running statistics towards its own."""
     count = x.size // x.shape[-1]
     mean, var = dispatch("batch_norm_stats", rows(x))
@@ -245,7 +245,7 @@ def batch_statistics(
         if running is not None:
             dispatch("average_step", running.array, value, rate=momentum, scale=scale)
             running.touch()
-    return {"mean": mean, "rstd": dispatch("rstd", var, eps=eps)}
+    return Tensor(mean), Tensor(dispatch("rstd", var, eps=eps))
 
 
 def scale_and_shift(

@@ -19,9 +19,7 @@ class BatchNormPool(Function):
     The other settings are those of BatchNorm; seed and offset say where in the random stream dropout's words are.
     """
 
-    saves = ("output1", "x", "weight", "bias")
-    mean: Any
-    rstd: Any
+    saves = ("output1", "x", "weight", "bias", "mean", "rstd")
     eps: float
     activation: str
     rectified: bool
@@ -30,33 +28,32 @@ class BatchNormPool(Function):
     seed: int
     offset: int
 
-    def forward(self, x, weight, bias):
-        return dispatch("batch_norm_pool", x, self.mean, self.rstd, weight, bias, kernel=self.kernel,
+    def forward(self, x, weight, bias, mean, rstd):
+        return dispatch("batch_norm_pool", x, mean, rstd, weight, bias, kernel=self.kernel,
                         activation=self.activation, p=self.p, seed=self.seed, offset=self.offset)
 
     def backward(self, grad, _):
         dx, dweight, dbias = BatchNormPoolGrad.apply(grad, *self.saved, **gradient_settings(self), kernel=self.kernel,
                                                      p=self.p)
-        return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None
+        return dx, dweight if self.needs[1] else None, dbias if self.needs[2] else None, None, None
 
 
 class BatchNormPoolGrad(Function):
     """The gradient of BatchNormPool, in one kernel. Its own is that of the definition."""
 
     saves = ("g", "position", "x", "weight", "bias")
-    mean: Any
-    rstd: Any
+    eps: float
     activation: str
     rectified: bool
     kernel: Pair
     p: float
 
-    def forward(self, g, position, x, weight, bias):
-        return dispatch("batch_norm_pool_grad", g, position, x, self.mean, self.rstd, weight, bias, kernel=self.kernel,
+    def forward(self, g, position, x, weight, bias, mean, rstd):
+        return dispatch("batch_norm_pool_grad", g, position, x, mean, rstd, weight, bias, kernel=self.kernel,
                         activation=self.activation, p=self.p, rectified=self.rectified)
 
     def backward(self, *grads):
-        return gradients_of_definition(self.definition, self.saved, grads)
+        return *gradients_of_definition(self.definition, self.saved, grads), None, None
 
     def definition(self, g, position, x, weight, bias):
         kept = 1 / (1 - self.p) if self.p < 1 else 0.0
@@ -94,8 +91,8 @@ def normalise_and_pool(
     drawn = random.draw(prod(shape)) if p > 0 and 0 not in shape else (0, 0)
     settings |= dict(zip(("seed", "offset"), drawn, strict=True))
     if training:
-        settings |= batch_statistics(x.array, running_mean, running_var, momentum, eps)
+        statistics = batch_statistics(x.array, running_mean, running_var, momentum, eps)
     else:
         assert running_mean is not None and running_var is not None and not is_grad_enabled()  # see check
-        settings |= {"mean": running_mean.array, "rstd": dispatch("rstd", running_var.array, eps=eps)}
-    return BatchNormPool.apply(x, weight, bias, **settings)[0]
+        statistics = running_mean, Tensor(dispatch("rstd", running_var.array, eps=eps))
+    return BatchNormPool.apply(x, weight, bias, *statistics, **settings)[0]

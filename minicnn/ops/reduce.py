@@ -44,6 +44,9 @@ class Sum(Function):
 
     def forward(self, x):
         self.shape = x.shape
+        if len(self.dims) == len(x.shape):
+            y = dispatch("reduce_sum", x.reshape(1, x.size, 1))
+            return y.reshape((1,) * len(x.shape) if self.keepdim else ())
         for first, last in _runs(self.dims):
             y = dispatch("reduce_sum", x.reshape(_folded(x.shape, first, last)))
             x = y.reshape(x.shape[:first] + (1,) * (last + 1 - first) + x.shape[last + 1 :])
@@ -111,56 +114,59 @@ class PickGrad(Function):
 
 
 class Softmax(Function):
+    """Along one dimension, `dim`."""
+
     saves = ("output",)
+    dim: int
+    kernel = "softmax"
 
     def forward(self, x):
-        return dispatch("softmax", x)
+        return dispatch(self.kernel, x.reshape(_folded(x.shape, self.dim, self.dim))).reshape(x.shape)
 
     def backward(self, grad):
         (y,) = self.saved
-        return SoftmaxGrad.apply(grad, y)
+        return SoftmaxGrad.apply(grad, y, dim=self.dim)
 
 
 class SoftmaxGrad(Function):
     """dx = y (g - sum(g y)). Its own gradient follows from the same formula, in ops."""
 
     saves = ("g", "y")
+    dim: int
+    kernel = "softmax_grad"
 
     def forward(self, g, y):
-        return dispatch("softmax_grad", g, y)
+        folded = _folded(g.shape, self.dim, self.dim)
+        return dispatch(self.kernel, g.reshape(folded), y.reshape(folded)).reshape(g.shape)
 
     def backward(self, grad):
         g, y = self.saved
-        inner = (g * y).sum(dim=1, keepdim=True)
-        outer = (grad * y).sum(dim=1, keepdim=True)
+        inner = (g * y).sum(dim=self.dim, keepdim=True)
+        outer = (grad * y).sum(dim=self.dim, keepdim=True)
         return y * (grad - outer), grad * (g - inner) - g * outer
 
 
-class LogSoftmax(Function):
-    saves = ("output",)
+class LogSoftmax(Softmax):
+    """The logarithm of Softmax."""
 
-    def forward(self, x):
-        return dispatch("log_softmax", x)
+    kernel = "log_softmax"
 
     def backward(self, grad):
         (y,) = self.saved
-        return LogSoftmaxGrad.apply(grad, y)
+        return LogSoftmaxGrad.apply(grad, y, dim=self.dim)
 
 
-class LogSoftmaxGrad(Function):
+class LogSoftmaxGrad(SoftmaxGrad):
     """dx = g - exp(y) sum(g)."""
 
-    saves = ("g", "y")
-
-    def forward(self, g, y):
-        return dispatch("log_softmax_grad", g, y)
+    kernel = "log_softmax_grad"
 
     def backward(self, grad):
         g, y = self.saved
         p = y.exp()
         weighted = grad * p
-        total = g.sum(dim=1, keepdim=True)
-        return grad - weighted.sum(dim=1, keepdim=True), -(weighted * total)
+        total = g.sum(dim=self.dim, keepdim=True)
+        return grad - weighted.sum(dim=self.dim, keepdim=True), -(weighted * total)
 
 
 # ------------------------------------------------------------------------------------------------- public functions
@@ -257,7 +263,7 @@ def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 def _along(name: str, function: type[Function], x: Tensor, dim: int) -> Tensor:
     need_float(name, x=x)
     d = axis(name, dim, x.ndim)
-    return function.apply(x.reshape(_folded(x.shape or (1,), d, d))).reshape(x.shape)
+    return function.apply(x, dim=d) if x.ndim else function.apply(x.reshape((1,)), dim=0).reshape(())
 
 
 @op
