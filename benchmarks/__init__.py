@@ -1,0 +1,1 @@
+"""How fast minicnn is, beside others: `python -m benchmarks run` in the source tree, `minicnn bench` anywhere."""

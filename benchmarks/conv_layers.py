@@ -9,13 +9,15 @@ all three must agree.
 import argparse
 import statistics
 from collections.abc import Callable
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import minicnn as mc
-from benchmarks.pairs import Pairing, alternate
 from minicnn.kernels import cpu
+
+from .pairs import Pairing, alternate
 
 
 class Layer(NamedTuple):
@@ -58,14 +60,15 @@ def arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def ours(layer: Layer, x: np.ndarray, w: np.ndarray, dy: np.ndarray, algorithm: str) -> Ops:
     """The three kernels, by an algorithm; each returns its output."""
     y, dx, dw = np.empty_like(dy), np.empty_like(x), np.empty_like(w)
-    params = ((1, 1), (layer.padding,) * 4, (1, 1), 1, algorithm)
+    window = ((1, 1), (layer.padding,) * 4, (1, 1), 1)
 
     def run(name: str, output: np.ndarray, *inputs: Any) -> np.ndarray:
-        cpu.kernel(name)(*inputs, *params)
+        bounds = (-inf, inf) if name == "conv2d_forward" else ()
+        cpu.kernel(name)(*inputs, *window, *bounds, algorithm)
         return output
 
     return {
-        "forward": lambda: run("conv2d_forward", y, x, w, None, y),
+        "forward": lambda: run("conv2d_forward", y, x, w, None, None, y),
         "by picture": lambda: run("conv2d_input_grad", dx, dy, w, dx, (layer.size, layer.size)),
         "by filters": lambda: run("conv2d_weight_grad", dw, x, dy, dw, (layer.taps, layer.taps)),
     }

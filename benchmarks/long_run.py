@@ -23,7 +23,9 @@ class Watch(Callback):
     """Notes the median step and the process's memory of each epoch."""
 
     def on_start(self, trainer, epochs, steps) -> None:
-        self.steps, self.rows, self.last = [], [], time.perf_counter()
+        self.steps: list[float] = []
+        self.rows: list[tuple[float, float]] = []
+        self.last = time.perf_counter()
 
     def on_step(self, trainer, loss) -> None:
         now = time.perf_counter()

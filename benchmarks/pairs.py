@@ -7,52 +7,72 @@ The sides take turns, so that drifts of the machine's speed meet both; a sample 
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 Step = Callable[[], object]
+
+FEWEST = 5  # rounds, however long one takes; with fewer clean ones than this, all of them count
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Seconds per call of either side in the clean rounds, and the ratio other / ours round by round."""
+    """Seconds per call of either side in the rounds that count, and the ratio other / ours round by round."""
 
     ours: list[float]
     other: list[float]
-    rounds: int  # all of them, the dropped ones included
+    rounds: int  # all of them
+    clean: int  # those without an involuntary context switch
 
     @property
     def ratios(self) -> list[float]:
         return sorted(b / a for a, b in zip(self.ours, self.other, strict=True))
 
-    def __str__(self) -> str:
-        ratios = self.ratios
-        low, high = ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]
-        return (
-            f"{statistics.median(self.ours) * 1e3:8.2f} ms against {statistics.median(self.other) * 1e3:8.2f} ms: "
-            f"{statistics.median(ratios):.2f} times as fast (quartiles {low:.2f}-{high:.2f}, "
-            f"{len(ratios)} clean rounds of {self.rounds})"
-        )
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper quartile. ValueError if there is nothing."""
+    if len(values) < 2:
+        return (statistics.median(values),) * 3 if values else _nothing()
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def _nothing() -> tuple[float, float, float]:
+    raise ValueError("quartiles: there are no values")
 
 
 def alternate(ours: Step, other: Step, seconds: float = 20.0, warmup: int = 3) -> Pairing:
     """Run both in turn for about `seconds`."""
+    (mine, theirs), rounds, clean = _rounds((ours, other), seconds, warmup)
+    return Pairing(mine, theirs, rounds, clean)
+
+
+def alone(step: Step, seconds: float, warmup: int = 3) -> list[float]:
+    """Seconds per call of one thing, in the rounds that count."""
+    (times,), _, _ = _rounds((step,), seconds, warmup)
+    return times
+
+
+def _rounds(steps: Sequence[Step], seconds: float, warmup: int) -> tuple[list[list[float]], int, int]:
+    """Rounds of all steps in turn: for each step its times in the rounds that count, the rounds, the clean ones."""
     for _ in range(warmup):
-        ours()
-        other()
-    mine, theirs, rounds = [], [], 0
-    every: list[tuple[float, float]] = []
+        for step in steps:
+            step()
+    times: list[list[float]] = []
+    clean: list[bool] = []
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or rounds < 5:
-        (a, clean_a), (b, clean_b) = _timed(ours), _timed(other)
-        rounds += 1
-        every.append((a, b))
-        if clean_a and clean_b:
-            mine.append(a)
-            theirs.append(b)
-    if len(mine) < 5:  # a machine that never leaves us alone: say so by the count of rounds, and use them all
-        mine, theirs = [a for a, _ in every], [b for _, b in every]
-    return Pairing(mine, theirs, rounds)
+    while time.perf_counter() < end or len(times) < FEWEST:
+        samples = [_timed(step) for step in steps]
+        times.append([taken for taken, _ in samples])
+        clean.append(all(undisturbed for _, undisturbed in samples))
+    counting = counted(times, clean)
+    return [list(column) for column in zip(*counting, strict=True)], len(times), sum(clean)
+
+
+def counted(rounds: Sequence[list[float]], clean: Sequence[bool]) -> list[list[float]]:
+    """The rounds that count: the clean ones, or all if a machine that is never idle leaves fewer than FEWEST."""
+    return list(compress(rounds, clean)) if sum(clean) >= FEWEST else list(rounds)
 
 
 def _timed(step: Step) -> tuple[float, bool]:

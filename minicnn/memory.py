@@ -8,7 +8,6 @@ Environment: MINICNN_POOL=0 turns reuse off (each array gets memory of its exact
 """
 
 import os
-import sys
 
 import numpy as np
 
@@ -23,13 +22,8 @@ _pool = host.Pool(LIMIT)
 
 
 def empty(shape: Shape, dtype: np.dtype) -> np.ndarray:
-    """An array on the CPU with undefined content."""
-    count = dtype.itemsize
-    for size in shape:
-        count *= size
-    if count > sys.maxsize // 2:
-        raise ValueError(f"an array of shape {shape} and dtype {dtype} is larger than the address space")
-    return np.ndarray(shape, dtype, buffer=_pool.take(count))
+    """An array on the CPU with undefined content. ValueError if it would be larger than the address space."""
+    return _pool.array(shape, dtype)
 
 
 def stats() -> dict[str, int]:

@@ -1,0 +1,66 @@
+"""Whole training steps."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from .. import ours
+from ..agree import DOUBLE_TOLERANCE, TOLERANCE, same_losses
+from ..pairs import alone, alternate
+from ..peers import unavailable
+from ..results import Job, Measured, Row, Settings, median_ms, paired
+from ..workloads import Batch, Workload, batches
+
+CHECKED = 3  # steps
+
+
+def jobs(settings: Settings) -> Iterator[Job]:
+    """Each workload at each of its batch sizes, on each device."""
+    peer = "torch" if "torch" in settings.peers else ""
+    for device in settings.devices:
+        for work in settings.works:
+            for size in settings.batches or work.train:
+                yield Job(Row("train", work.name, size, device, peer),
+                          partial(measure, work, size, device, peer, settings.seconds))
+
+
+def measure(work: Workload, size: int, device: str, peer: str, seconds: float) -> Measured:
+    """Steps of both sides in turn, once they were seen to give the same losses; minicnn alone if there is no peer."""
+    data = batches(work, size)
+    reason = unavailable(peer, work, device)
+    if reason is None:
+        return _against_torch(work, data, device, seconds)
+    return Measured(median_ms(alone(ours.Training(work, data, device=device).step, seconds)), note=reason)
+
+
+def _against_torch(work: Workload, data: list[Batch], device: str, seconds: float) -> Measured:
+    from ..peers import torch_peer
+
+    state = torch_peer.state(work)
+    layout = torch_peer.fastest_layout(lambda layout: torch_peer.Training(work, data, layout, device=device))
+    difference = check(work, data, state, layout, device)
+    mine = ours.Training(work, data, state, device=device)
+    theirs = torch_peer.Training(work, data, layout, device=device)
+    return paired(alternate(mine.step, theirs.step, seconds), difference=difference, note=f"{layout}, fused Adam")
+
+
+def check(work: Workload, data: list[Batch], state: ours.State, layout: str, device: str) -> float:
+    """The largest relative difference of the losses of both sides over a few steps, dropout off; Disagreement if that
+    is too large.
+
+    Deep networks magnify rounding: float32 says nothing about their losses after a step, only about the first one.
+    Their steps are compared in float64 instead, on small pictures.
+    """
+    from ..peers import torch_peer
+
+    def difference(work: Workload, data: list[Batch], steps: int, tolerance: float = TOLERANCE) -> float:
+        mine = ours.Training(work, data, state, dropout=False, device=device)
+        theirs = torch_peer.Training(work, data, layout, dropout=False, device=device)
+        return same_losses([mine.step() for _ in range(steps)], [theirs.step() for _ in range(steps)], tolerance)
+
+    if not work.deep:
+        return difference(work, data, CHECKED)
+    small = work._replace(shape=(64, 64, work.shape[-1]))
+    exact = difference(small, batches(small, 2, dtype=np.float64), CHECKED, DOUBLE_TOLERANCE)
+    return max(exact, difference(work, data, 1))
