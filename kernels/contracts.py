@@ -200,6 +200,11 @@ kernel("softmax_grad", "g: f[O,D,I], y: f[O,D,I] -> dx: f[O,D,I]", family="reduc
 kernel("log_softmax", "x: f[O,D,I] -> y: f[O,D,I]", family="reduce", doc="y = x - max - log(sum over d of exp(x - max))")
 kernel("log_softmax_grad", "g: f[O,D,I], y: f[O,D,I] -> dx: f[O,D,I]", family="reduce",
        doc="dx = g - exp(y) * sum over d of g")
+kernel("cross_entropy", "x: f[M,D], index: i[M] -> y: f[M], log: f[M,D]", family="reduce", params="ignore",
+       doc="log = log_softmax of each row; y[m] = -log[m, index[m]], 0 where index is `ignore`; any other index outside 0..D-1 "
+           "raises IndexError")
+kernel("cross_entropy_grad", "g: f[M], log: f[M,D], index: i[M] -> dx: f[M,D]", family="reduce", params="ignore",
+       doc="dx[m,d] = g[m] * (exp(log[m,d]) - (1 where d is index[m], else 0)), 0 where index is `ignore`")
 
 # ------------------------------------------------------------------------------------- products and convolutions
 

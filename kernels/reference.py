@@ -158,6 +158,21 @@ def log_softmax_grad(g: Array, y: Array, dx: Array) -> None:
         dx[row] = g[row] - np.exp(y[row]) * g[row].sum()
 
 
+def cross_entropy(x: Array, index: Array, y: Array, log: Array, ignore: int) -> None:
+    _check_index(index[index != ignore], x.shape[1])
+    log_softmax(x[:, :, None], log[:, :, None])
+    for m, place in enumerate(index):
+        y[m] = 0 if place == ignore else -log[m, place]
+
+
+def cross_entropy_grad(g: Array, log: Array, index: Array, dx: Array, ignore: int) -> None:
+    for m, place in enumerate(index):
+        dx[m] = 0
+        if place != ignore:
+            dx[m] = g[m] * np.exp(log[m])
+            dx[m, place] -= g[m]
+
+
 # ------------------------------------------------------------------------------------- products and convolutions
 
 def matmul(a: Array, b: Array, bias: Array | None, y: Array, transpose_a: bool, transpose_b: bool) -> None:

@@ -55,15 +55,27 @@ cdef Conv describe(dtype, picture, out, kernel, stride, padding, dilation, Py_ss
     c.groups = 1 if c.depthwise else groups
     c.D, c.F = c.C // c.groups, c.K // c.groups
     c.terms = 1 if c.depthwise else c.D
-    c.panels = c.chunks = 0
+    c.panels = c.chunks = c.piece = c.pieces = 0
     if c.R == c.S == c.stride_h == c.stride_w == 1 and c.P == c.H and c.Q == c.W:   # no pixel sees its neighbours
         c.W = c.Q = c.N * c.P * c.Q
         c.N = c.H = c.P = 1
+    c.steps = whole_picture(c.H, c.W, c.C).steps
     return c
+
+
+cdef void skip_pixels(Conv* c) noexcept:
+    """1x1 filters with a stride: to them the pixels in between are not there."""
+    if (c.R == c.S == 1 and c.top == c.left == 0
+            and (c.P - 1) * c.stride_h < c.H and (c.Q - 1) * c.stride_w < c.W):
+        c.H, c.W = c.P, c.Q
+        c.steps.row *= c.stride_h
+        c.steps.pixel *= c.stride_w
+        c.stride_h = c.stride_w = 1
 
 
 def conv2d_forward(x, w, bias, add, y, stride, padding, dilation, groups, low, high, algorithm, kept=None):
     cdef Conv c = describe(x.dtype, x.shape, y.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
+    skip_pixels(&c)
     cdef Py_ssize_t column = c.terms * c.K
     cdef Phase phase = Phase(c.P, c.Q, 0, c.R, c.S, c.dilation_h, c.dilation_w, c.top, c.left, 0, c.S * column, column,
                              0)
@@ -143,6 +155,7 @@ def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algori
 
 def conv2d_weight_grad(x, dy, dw, kernel, stride, padding, dilation, groups, algorithm):
     cdef Conv c = describe(x.dtype, x.shape, dy.shape, kernel, stride, padding, dilation, groups, algorithm)
+    skip_pixels(&c)
     if c.winograd:
         winograd_weight_grad(&c, <const float*>data(x), <const float*>data(dy), <float*>data(dw))
     elif x.dtype == F32:

@@ -1,7 +1,15 @@
 # What the loops know about a convolution, and how its output is cut into bands whose input fits a cache.
 
+cdef struct Steps:                                      # from image to image, row to row, pixel to pixel, in elements
+    Py_ssize_t image, row, pixel
+
+cdef struct Picture:
+    Py_ssize_t H, W, C
+    Steps steps
+
 cdef struct Conv:
-    Py_ssize_t N, H, W, C                               # the picture that is read
+    Py_ssize_t N, H, W, C                               # the picture that is read,
+    Steps steps                                         # which need not be all of what is in memory
     Py_ssize_t P, Q, K                                  # the picture that is written
     Py_ssize_t R, S, stride_h, stride_w, dilation_h, dilation_w, top, left
     Py_ssize_t groups, D, F                             # groups of D channels and F filters
@@ -9,6 +17,7 @@ cdef struct Conv:
     bint depthwise                                      # one filter for each channel; to the loops that is one group
     Py_ssize_t terms                                    # channels that a filter sees at a tap: D, or 1 if depthwise
     Py_ssize_t panels, chunks                           # of a group's filters: as wide as the tile, and some of those
+    Py_ssize_t piece, pieces                            # channels (of the terms) that are summed up at a time
 
 cdef struct Cut:                                        # a cut of N x P x Q outputs into bands
     Py_ssize_t N, P, Q
@@ -23,9 +32,6 @@ cdef struct Window:                                     # pixels of a picture, s
 cdef struct Band:
     Window output, input
 
-cdef struct Steps:                                      # from image to image, row to row, pixel to pixel, in elements
-    Py_ssize_t image, row, pixel
-
 cdef struct Share:                                      # what one task does
     Py_ssize_t index, group, first, last                # panels first..last of a group, for the index-th band or part
 
@@ -34,6 +40,14 @@ cdef Share share_of(const Conv* c, Py_ssize_t task) noexcept nogil:
     cdef Py_ssize_t chunk = task % c.chunks
     return Share(task // (c.chunks * c.groups), task // c.chunks % c.groups, c.panels * chunk // c.chunks,
                  c.panels * (chunk + 1) // c.chunks)
+
+
+cdef Picture whole_picture(Py_ssize_t H, Py_ssize_t W, Py_ssize_t C) noexcept nogil:
+    return Picture(H, W, C, Steps(H * W * C, W * C, C))
+
+
+cdef Picture picture_of(const Conv* c) noexcept nogil:
+    return Picture(c.H, c.W, c.C, c.steps)
 
 
 cdef Py_ssize_t even(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
@@ -88,35 +102,45 @@ cdef bint inside(const Cut* cut, Py_ssize_t H, Py_ssize_t W) noexcept nogil:
             and (cut.Q - 1) * cut.stride_w - cut.left + cut.reach_w <= W)
 
 
-cdef void copy_window(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t C, const Window* window, Py_ssize_t channel,
-                      Py_ssize_t channels, Py_ssize_t depth, real* to) noexcept nogil:
-    """Copy channels of a window of x (N, H, W, C) into pixels of `depth` numbers; what lies outside is zero."""
-    cdef Py_ssize_t n, i, h, row = window.width * depth
-    cdef Py_ssize_t before = min(max(-window.w, 0), window.width), end = min(max(W - window.w, before), window.width)
+cdef void zero_planes(real* to, Py_ssize_t plane, Py_ssize_t planes, Py_ssize_t numbers) noexcept nogil:
+    cdef Py_ssize_t i
+    if numbers > 0:
+        for i in range(planes):
+            memset(to + i * plane, 0, numbers * sizeof(real))
+
+
+cdef void copy_window(const real* x, const Picture* picture, const Window* window, Py_ssize_t channel,
+                      Py_ssize_t channels, Py_ssize_t depth, Py_ssize_t plane, real* to) noexcept nogil:
+    """Copy channels of a window of a picture into planes of `depth` channels; what lies outside is zero."""
+    cdef Py_ssize_t planes = ceil_div(channels, max(1, depth))
+    cdef Py_ssize_t n, i, h, row = window.width * depth, before = min(max(-window.w, 0), window.width)
+    cdef Py_ssize_t end = min(max(picture.W - window.w, before), window.width)
     cdef const real* pixel
     for n in range(window.n, window.n + window.images):
         for i in range(window.height):
             h = window.h + i
-            if h < 0 or h >= H or before == end:
-                memset(to, 0, row * sizeof(real))
+            if h < 0 or h >= picture.H or before == end:
+                zero_planes(to, plane, planes, row)
             else:
-                pixel = x + ((n * H + h) * W + window.w + before) * C + channel
-                memset(to, 0, before * depth * sizeof(real))
-                if channels == C and depth == C:
+                pixel = x + (n * picture.steps.image + h * picture.steps.row
+                             + (window.w + before) * picture.steps.pixel + channel)
+                zero_planes(to, plane, planes, before * depth)
+                if channels == depth == picture.steps.pixel:
                     memcpy(to + before * depth, pixel, (end - before) * depth * sizeof(real))
+                elif planes == 1:
+                    copy_pieces(pixel, picture.steps.pixel, to + before * depth, depth, channels, end - before)
                 else:
-                    copy_pieces(pixel, C, to + before * depth, depth, channels, end - before)
-                memset(to + end * depth, 0, (window.width - end) * depth * sizeof(real))
+                    copy_planes(pixel, picture.steps.pixel, to + before * depth, depth, plane, channels, end - before)
+                zero_planes(to + end * depth, plane, planes, (window.width - end) * depth)
             to += row
 
 
-cdef const real* read_window(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t C, const Window* window,
-                             bint in_place, Py_ssize_t channel, Py_ssize_t depth, real* buffer,
-                             Steps* steps) noexcept nogil:
+cdef const real* read_window(const real* x, const Picture* picture, const Window* window, bint in_place,
+                             Py_ssize_t channel, Py_ssize_t depth, real* buffer, Steps* steps) noexcept nogil:
     """Where `depth` channels of a window can be read: in x itself, if that is allowed, or copied into the buffer."""
     if in_place:
-        steps[0] = Steps(H * W * C, W * C, C)
-        return x + ((window.n * H + window.h) * W + window.w) * C + channel
+        steps[0] = picture.steps
+        return x + window.n * steps.image + window.h * steps.row + window.w * steps.pixel + channel
     steps[0] = Steps(window.height * window.width * depth, window.width * depth, depth)
-    copy_window(x, H, W, C, window, channel, min(depth, C - channel), depth, buffer)
+    copy_window(x, picture, window, channel, min(depth, picture.C - channel), depth, 0, buffer)
     return buffer

@@ -1,10 +1,14 @@
 # Correlation of a picture with filters: the forward convolution, and the gradient by the picture.
+#
+# The sums over taps and channels go in pieces of some channels: a panel's filters for those stay in the first-level
+# cache while the tile goes over all pixels of a band, and the pixels' channels stay in the second. It is the blocking
+# of matrix products (K. Goto, R. van de Geijn: Anatomy of High-Performance Matrix Multiplication, 2008).
 
 cdef enum:
-    BAND_BYTES = 524288         # input of a band, about: a share of the second-level cache
+    BAND_BYTES = 262144         # input of a band, about: a share of the second-level cache
     BAND_PIXELS = 768           # outputs of a band, at most
+    PIECE_STEPS = 384           # of a sum, at most: a panel of filters is a share of the first-level cache
     TASKS = 16                  # where there are fewer bands, their filters are shared out too
-    PACK = 256                  # channels that are packed at a time
 
 cdef struct Phase:              # outputs that see the same taps: a grid of P x Q, the first one at y
     Py_ssize_t P, Q, y
@@ -33,22 +37,25 @@ cdef void pack_panel(const Layout* layout, const real* tap, Py_ssize_t filters, 
 
 cdef void pack_taps(const Conv* c, const Phase* phase, const Layout* layout, const real* w, Py_ssize_t task,
                     real* packed) noexcept nogil:
-    """Pack up to PACK channels of one tap of a group: [panels][R][S][terms][width]."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), blocks = ceil_div(c.terms, PACK), panel
-    cdef Py_ssize_t first = task % blocks * PACK, count = min(PACK, c.terms - first)
-    cdef Py_ssize_t s = task // blocks % phase.S, r = task // (blocks * phase.S) % phase.R
-    cdef Py_ssize_t group = task // (blocks * phase.S * phase.R)
+    """Pack a piece of the channels of one tap of a group: [pieces][panels][R][S][channels][width]."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), panel
+    cdef Py_ssize_t first = task % c.pieces * c.piece, count = min(c.piece, c.terms - first)
+    cdef Py_ssize_t s = task // c.pieces % phase.S, r = task // (c.pieces * phase.S) % phase.R
+    cdef Py_ssize_t group = task // (c.pieces * phase.S * phase.R)
+    packed += (group * c.terms + first) * c.panels * phase.R * phase.S * width
     for panel in range(c.panels):
         pack_panel(layout,
                    w + (phase.w + r * phase.w_row + s * phase.w_column + group * layout.group + first * layout.channel
                         + panel * width * layout.filter),
                    min(width, c.F - panel * width), count,
-                   packed + ((((group * c.panels + panel) * phase.R + r) * phase.S + s) * c.terms + first) * width)
+                   packed + ((panel * phase.R + r) * phase.S + s) * count * width)
 
 
 cdef object prepared_filters(kept, key, Py_ssize_t bytes):
-    """The memory of the filters that an earlier call has prepared, or for those that this call will leave to later ones:
-    `kept` belongs to the caller, who promises that the filters stay what they are. None if there is no such promise."""
+    """The memory of filters that an earlier call has prepared, or for those that this call will leave to later ones.
+
+    kept: the dict of a caller who promises that the filters stay what they are; None if there is no such promise.
+    """
     if kept is None:
         return None
     return kept[key] if key in kept else np.empty(bytes + LINE, np.uint8)
@@ -56,23 +63,25 @@ cdef object prepared_filters(kept, key, Py_ssize_t bytes):
 
 cdef void pack_filters(const Conv* c, const Phase* phase, const Layout* layout, const real* w,
                        real* packed) noexcept nogil:
-    cdef Py_ssize_t tasks = c.groups * phase.R * phase.S * ceil_div(c.terms, PACK), task
+    cdef Py_ssize_t tasks = c.groups * phase.R * phase.S * c.pieces, task
     for task in prange(tasks, num_threads=threads(c.groups * phase.R * phase.S * c.terms * c.F)):
         pack_taps(c, phase, layout, w, task, packed + phase.packed)
 
 
 cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, const Layout* layout, const Share* share,
-                          const Window* output, const real* input, const Steps* steps, const real* packed,
-                          const real* bias, const Finish* finish, real* y, Py_ssize_t* pixels) noexcept nogil:
-    """The outputs of one phase in a band; `pixels` has room for the places of inputs, outputs and taps."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), size = phase.R * phase.S * c.terms * width
+                          Py_ssize_t piece, const Window* output, const real* input, const Steps* steps,
+                          const real* packed, const real* bias, const Finish* finish, real* y,
+                          Py_ssize_t* pixels) noexcept nogil:
+    """A piece of the sums of one phase in a band; `pixels` has room for the places of inputs, outputs and taps."""
+    cdef Py_ssize_t channels = min(c.piece, c.terms - piece * c.piece), width = tile_width(sizeof(real))
+    cdef Py_ssize_t size = phase.R * phase.S * channels * width
     cdef Py_ssize_t rows = min(output.height, phase.P - output.h), columns = min(output.width, phase.Q - output.w)
     cdef Py_ssize_t count = output.images * rows * columns, panel, filter, n, i, j, m = 0
     cdef Py_ssize_t* places = pixels + whole_tiles(count)
     cdef Py_ssize_t* starts = places + count
     cdef Walk walk
     cdef Finish finish_panel
-    cdef Store store = Store(0, 0, False, NULL)
+    cdef Store store = Store(0, 0, piece > 0, NULL)
     if rows <= 0 or columns <= 0:
         return
     for n in range(output.images):
@@ -85,25 +94,25 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
     for m in range(count, whole_tiles(count)):
         pixels[m] = pixels[0]
     if c.depthwise or phase.dilation_w == 1:    # a row of taps is one run
-        walk = Walk(phase.R, phase.S * c.terms, phase.dilation_w * steps.pixel if c.depthwise else 1, width, starts)
+        walk = Walk(phase.R, phase.S * channels, phase.dilation_w * steps.pixel if c.depthwise else 1, width, starts)
         for i in range(phase.R):
             starts[i] = i * phase.dilation_h * steps.row
     else:
-        walk = Walk(phase.R * phase.S, c.terms, 1, width, starts)
+        walk = Walk(phase.R * phase.S, channels, 1, width, starts)
         for i in range(phase.R * phase.S):
             starts[i] = i // phase.S * phase.dilation_h * steps.row + i % phase.S * phase.dilation_w * steps.pixel
     input += (cut.top - phase.top) * steps.row + (cut.left - phase.left) * steps.pixel
+    packed += phase.packed + (share.group * c.terms + piece * c.piece) * c.panels * phase.R * phase.S * width
     for panel in range(share.first, share.last):
         filter = share.group * c.F + panel * width
         store.width = min(width, c.F - panel * width)
-        if finish:
+        if finish and piece == c.pieces - 1:
             finish_panel = finish_at(finish, (phase.y + filter) * sizeof(real))
             store.finish = &finish_panel
         for i in range(ceil_div(count, TILE_ROWS)):
             m = i * TILE_ROWS
             store.height = min(TILE_ROWS, count - m)
-            tile(c.depthwise, &walk, &store, input, pixels + m,
-                 packed + phase.packed + (share.group * c.panels + panel) * size, bias + filter if bias else NULL,
+            tile(c.depthwise, &walk, &store, input, pixels + m, packed + panel * size, bias + filter if bias else NULL,
                  y + phase.y + filter, places + m)
         if c.depthwise:
             input += width
@@ -112,20 +121,23 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
 cdef void correlate_task(const Conv* c, const Cut* cut, const Phase* phases, Py_ssize_t count, const Layout* layout,
                          const real* x, const real* packed, const real* bias, const Finish* finish, real* y,
                          Py_ssize_t task, real* buffer, Py_ssize_t* table) noexcept nogil:
-    """Some filters of one group, in one band: its input is read once for all phases."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), i
+    """Some filters of one group, in one band: a piece of its input is read once for all phases."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), piece, channel, depth, i
+    cdef bint in_place = inside(cut, c.H, c.W) and (c.C % width == 0 if c.depthwise else c.C == c.piece)
     cdef Share share = share_of(c, task)
     cdef Band band = band_at(cut, share.index)
+    cdef Picture picture = picture_of(c)
     cdef Steps steps
     cdef const real* input
-    if c.depthwise:     # the channels that meet the filters
-        input = read_window(x, c.H, c.W, c.C, &band.input, c.C % width == 0 and inside(cut, c.H, c.W),
-                            share.first * width, (share.last - share.first) * width, buffer, &steps)
-    else:               # the channels of the group
-        input = read_window(x, c.H, c.W, c.C, &band.input, c.groups == 1 and inside(cut, c.H, c.W),
-                            share.group * c.D, c.D, buffer, &steps)
-    for i in range(count):
-        correlate_phase(c, cut, phases + i, layout, &share, &band.output, input, &steps, packed, bias, finish, y, table)
+    for piece in range(c.pieces):
+        if c.depthwise:     # the channels that meet the filters
+            channel, depth = share.first * width, (share.last - share.first) * width
+        else:               # a piece of the channels of the group
+            channel, depth = share.group * c.D + piece * c.piece, min(c.piece, c.D - piece * c.piece)
+        input = read_window(x, &picture, &band.input, in_place, channel, depth, buffer, &steps)
+        for i in range(count):
+            correlate_phase(c, cut, phases + i, layout, &share, piece, &band.output, input, &steps, packed, bias,
+                            finish, y, table)
 
 
 cdef void cover_phases(const Conv* c, const Phase* phases, Py_ssize_t count, Cut* cut) noexcept nogil:
@@ -153,27 +165,33 @@ cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layou
         taps = max(taps, phases[i].R * phases[i].S)
         phases[i].packed = filters
         filters += c.groups * c.panels * phases[i].R * phases[i].S * c.terms * width
+    c.piece = even(c.terms, PIECE_STEPS // max(1, taps))
+    if c.piece > 16:
+        c.piece = ceil_div(c.piece, 8) * 8      # whole vectors are copied faster
+    c.piece = min(c.piece, c.terms)
+    c.pieces = max(1, ceil_div(c.terms, max(1, c.piece)))  # a sum of nothing is 0, and is written too
     cover_phases(c, phases, count, &cut)
-    choose_bands(&cut, BAND_PIXELS, BAND_BYTES // sizeof(real) // max(1, c.D))
+    choose_bands(&cut, BAND_PIXELS, BAND_BYTES // sizeof(real) // max(1, c.D if c.depthwise else c.piece))
     c.chunks = min(c.panels, ceil_div(TASKS, cut.bands * c.groups))
     tasks = cut.bands * c.groups * c.chunks
-    depth = ceil_div(c.panels, c.chunks) * width if c.depthwise else c.D
+    depth = ceil_div(c.panels, c.chunks) * width if c.depthwise else c.piece
     # the workspace: for each thread a buffer and a table of places; and packed filters, unless the caller keeps them
     cdef Py_ssize_t packed_bytes = whole_lines(filters * sizeof(real))
     cdef Py_ssize_t buffer_bytes = whole_lines(most_inputs(&cut) * depth * sizeof(real))
     cdef Py_ssize_t table_bytes = whole_lines((2 * whole_tiles(most_outputs(&cut)) + taps) * sizeof(Py_ssize_t))
     prepared = prepared_filters(kept, key, packed_bytes)
     cdef bint ready = kept is not None and key in kept
-    cdef Workspace workspace = take_workspace(team * (buffer_bytes + table_bytes) + (packed_bytes if kept is None else 0))
+    cdef Py_ssize_t own_bytes = buffer_bytes + table_bytes
+    cdef Workspace workspace = take_workspace(team * own_bytes + (packed_bytes if kept is None else 0))
     cdef char* start = first_line(workspace.block)
-    cdef char* packed = start + team * (buffer_bytes + table_bytes) if kept is None else first_line(data(prepared))
+    cdef char* packed = start + team * own_bytes if kept is None else first_line(data(prepared))
     cdef char* buffer
     with nogil:
         if not ready:
             for i in range(count):
                 pack_filters(c, phases + i, layout, w, <real*>packed)
         for task in prange(tasks, num_threads=team, schedule="dynamic"):
-            buffer = start + threadid() * (buffer_bytes + table_bytes)
+            buffer = start + threadid() * own_bytes
             correlate_task(c, &cut, phases, count, layout, x, <const real*>packed, bias, finish, y, task,
                            <real*>buffer, <Py_ssize_t*>(buffer + buffer_bytes))
     give_back(workspace)

@@ -21,7 +21,8 @@ cdef extern from "winograd.h" nogil:
     void winograd_filter_grad(int r, Py_ssize_t filters, const float* source, Py_ssize_t point, float* dw,
                               Py_ssize_t tap)
     void winograd_output(int n, Py_ssize_t channels, const float* source, Py_ssize_t point, const float* bias,
-                         const Finish* finish, float* y, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row, Py_ssize_t pixel)
+                         const Finish* finish, float* y, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row,
+                         Py_ssize_t pixel)
 
 cdef enum:
     PRODUCTS = 36               # WINOGRAD_POINTS along either axis
@@ -43,7 +44,8 @@ cdef struct Squares:
 
 cdef struct Source:             # what squares are read from: `reach` pixels a side, the first one at (-top, -left)
     const float* x
-    Py_ssize_t H, W, C, top, left, reach
+    Picture picture
+    Py_ssize_t top, left, reach
 
 cdef struct Spread:             # steps between points, panels of channels and squares in memory
     Py_ssize_t point, panel, square
@@ -67,7 +69,7 @@ cdef Py_ssize_t odd_lines(Py_ssize_t numbers) noexcept nogil:
 cdef void transform_squares(const Squares* squares, const Source* source, Py_ssize_t first, Py_ssize_t count, float* to,
                             const Spread* spread, float* buffer) noexcept nogil:
     """Transform squares first, first + 1, ... of a picture, or of the output's gradient if that is what they reach."""
-    cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(source.C), reach = source.reach
+    cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(source.picture.C), reach = source.reach
     cdef Py_ssize_t index, panel, channels
     cdef bint in_place
     cdef Window window
@@ -77,9 +79,9 @@ cdef void transform_squares(const Squares* squares, const Source* source, Py_ssi
         window = Window(index // (squares.rows * squares.columns), 1,
                         index // squares.columns % squares.rows * squares.side - source.top, reach,
                         index % squares.columns * squares.side - source.left, reach)
-        in_place = (depth == source.C and window.h >= 0 and window.h + reach <= source.H
-                    and window.w >= 0 and window.w + reach <= source.W)
-        pixels = read_window(source.x, source.H, source.W, source.C, &window, in_place, 0, depth, buffer, &steps)
+        in_place = (depth == source.picture.C and window.h >= 0 and window.h + reach <= source.picture.H
+                    and window.w >= 0 and window.w + reach <= source.picture.W)
+        pixels = read_window(source.x, &source.picture, &window, in_place, 0, depth, buffer, &steps)
         for panel in range(ceil_div(depth, width)):
             channels = min(width, depth - panel * width)
             if reach == WINOGRAD_POINTS:
@@ -243,7 +245,7 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     job.c, job.phase, job.layout, job.w, job.bias, job.y = c, phase, layout, w, bias, y
     job.finish, job.filters = finish, NULL
     job.squares = squares_of(c)
-    job.source = Source(x, c.H, c.W, c.C, phase.top, phase.left, WINOGRAD_POINTS)
+    job.source = Source(x, picture_of(c), phase.top, phase.left, WINOGRAD_POINTS)
     job.panels = ceil_div(c.K, width)
     job.filter_point = odd_lines(c.C * width)
     # Many squares and few filters: threads take blocks of squares. Otherwise they take filters, and share the squares.
@@ -385,8 +387,8 @@ cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, fl
         return 0
     job.c = c
     job.squares = squares_of(c)
-    job.x = Source(x, c.H, c.W, c.C, c.top, c.left, WINOGRAD_POINTS)
-    job.dy = Source(dy, c.P, c.Q, c.K, 0, 0, job.squares.side)
+    job.x = Source(x, picture_of(c), c.top, c.left, WINOGRAD_POINTS)
+    job.dy = Source(dy, whole_picture(c.P, c.Q, c.K), 0, 0, job.squares.side)
     job.panels = ceil_div(c.K, width)
     job.groups = ceil_div(c.C, SUM_CHANNELS)
     job.point = odd_lines(min(c.C, SUM_CHANNELS) * width)

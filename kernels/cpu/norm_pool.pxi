@@ -142,20 +142,25 @@ cdef void drop_chunk(real* best, real* where, Py_ssize_t n, const Drop* drop, Py
     drop_places(best, where, n, <const uint32_t*>words, drop.threshold, <real>drop.scale)
 
 
+cdef inline void write_positions(const real* where, Py_ssize_t n, uint8_t* position) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        position[j] = <uint8_t><int32_t>where[j]
+
+
 cdef void pool_chunk(const real* x, real* y, uint8_t* position, const Windows* w, const Chunk* chunk,
                      const real* known, int activation, const Drop* drop) noexcept nogil:
     cdef real z[PLACES]
     cdef real best[LANES]
     cdef real where[LANES]
-    cdef Py_ssize_t n = chunk.count * chunk.width, j
+    cdef Py_ssize_t n = chunk.count * chunk.width
     normalise_places(x, &z[0], w, chunk, known, rows_in_one(w.C) * w.C)
     activate(activation, &z[0], chunk.runs * chunk.length)
     largest_places(<const real*>z, w, chunk, &best[0], &where[0])
     if drop.some:
         drop_chunk(&best[0], &where[0], n, drop, chunk.y)
     memcpy(y + chunk.y, best, n * sizeof(real))
-    for j in range(n):
-        position[chunk.y + j] = <uint8_t><int32_t>where[j]
+    write_positions(<const real*>where, n, position + chunk.y)
 
 
 cdef void pool_row(const real* x, real* y, uint8_t* position, const Windows* w, const real* known, int activation,
@@ -200,26 +205,35 @@ def batch_norm_pool(x, mean, rstd, weight, bias, y, position, kernel, activation
 
 
 # ------------------------------------------------------------------------------------------------------ backward
-# The sums need only the places that g comes from. Nothing reaches the others: their h is 0.
+# The sums need only the places that g comes from. Nothing reaches the others: their h is 0. An h that is dear to compute
+# waits for the second pass in dx, where the first run of its chunk will be.
 
-cdef inline void scale_gradient(const real* g, const uint8_t* position, Py_ssize_t n, real scale, real* scaled,
-                                real* where) noexcept nogil:
-    """g * scale, 0 where it was dropped, and the positions as numbers as wide."""
+cdef inline void read_positions(const uint8_t* position, Py_ssize_t n, real* where) noexcept nogil:
+    """Positions as numbers as wide as x."""
     cdef Py_ssize_t j
     for j in range(n):
         where[j] = <real><int32_t>position[j]
+
+
+cdef inline void scale_gradient(const real* g, const real* where, Py_ssize_t n, real scale,
+                                real* scaled) noexcept nogil:
+    """g * scale, 0 where it was dropped."""
+    cdef Py_ssize_t j
     for j in range(n):
         scaled[j] = g[j] * scale if where[j] != DROPPED else 0
 
 
 cdef inline void pick_of_4(const real* x, Py_ssize_t down, Py_ssize_t across, Py_ssize_t width, const real* where,
                            real* picked) noexcept nogil:
-    cdef real top, bottom
+    """Of a 2x2 window. All four are read, whichever is picked: vector code knows no other way."""
+    cdef real first, second, third, fourth, place
     cdef Py_ssize_t c
     for c in range(width):
-        top = x[c] if where[c] == 0 else x[across + c]
-        bottom = x[down + c] if where[c] == 2 else x[down + across + c]
-        picked[c] = top if where[c] < 2 else bottom
+        first, second, third, fourth = x[c], x[across + c], x[down + c], x[down + across + c]
+        place = where[c]
+        first = first if place == 0 else second
+        third = third if place == 2 else fourth
+        picked[c] = first if place < 2 else third
 
 
 cdef void pick_places(const real* x, const Windows* w, const Chunk* chunk, const real* where,
@@ -227,6 +241,7 @@ cdef void pick_places(const real* x, const Windows* w, const Chunk* chunk, const
     """x at the positions; at some place of the window where there is none."""
     cdef Py_ssize_t down = w.W * w.C, q, r, s, c, to
     cdef const real* corner
+    cdef real value
     for q in range(chunk.count):
         corner = x + chunk.x + q * w.columns * w.C
         to = q * chunk.width
@@ -238,8 +253,8 @@ cdef void pick_places(const real* x, const Windows* w, const Chunk* chunk, const
         for r in range(w.rows):
             for s in range(w.columns):
                 for c in range(chunk.width):
-                    picked[to + c] = corner[r * down + s * w.C + c] if where[to + c] == r * w.columns + s \
-                        else picked[to + c]
+                    value = corner[r * down + s * w.C + c]
+                    picked[to + c] = value if where[to + c] == r * w.columns + s else picked[to + c]
 
 
 cdef void slope_chunk(const real* g, const uint8_t* position, const real* x, const Windows* w, const Chunk* chunk,
@@ -250,16 +265,17 @@ cdef void slope_chunk(const real* g, const uint8_t* position, const real* x, con
     cdef Py_ssize_t n = chunk.count * chunk.width, lanes = rows_in_one(w.C) * w.C
     cdef const real* mean = known + chunk.channel
     cdef real* first = h if activation == 0 else &scaled[0]
-    scale_gradient(g + chunk.y, position + chunk.y, n, scale, first, where)
+    read_positions(position + chunk.y, n, where)
+    scale_gradient(g + chunk.y, <const real*>where, n, scale, first)
     if pick or activation != 0:
         pick_places(x, w, chunk, <const real*>where, picked)
     if activation != 0:
         slope_row(<const real*>scaled, <const real*>picked, h, n, mean, mean + lanes, mean + 2 * lanes, activation)
 
 
-cdef void window_products(const real* g, const uint8_t* position, const real* x, const Windows* w, const real* known,
-                          int activation, real scale, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t block,
-                          double* first, double* second) noexcept nogil:
+cdef void window_products(const real* g, const uint8_t* position, const real* x, real* kept, const Windows* w,
+                          const real* known, int activation, real scale, Py_ssize_t begin, Py_ssize_t end,
+                          Py_ssize_t block, double* first, double* second) noexcept nogil:
     """The sums of h and of h*(x - mean) over rows begin..end of the windows, for a block of channels."""
     cdef real h[LANES]
     cdef real where[LANES]
@@ -278,6 +294,8 @@ cdef void window_products(const real* g, const uint8_t* position, const real* x,
         for place in range(chunks_in_row(w)):
             chunk = chunk_at(w, row, block, place)
             slope_chunk(g, position, x, w, &chunk, known, activation, scale, True, &h[0], &where[0], &picked[0])
+            if kept != NULL:
+                memcpy(kept + chunk.x, h, chunk.count * width * sizeof(real))
             add_one(<const real*>h, <const real*>picked, chunk.count * width, known + chunk.channel, &sum[0],
                     &product[0])
             added += 1
@@ -293,37 +311,62 @@ cdef void window_products(const real* g, const uint8_t* position, const real* x,
         second[j] = b[j]
 
 
-cdef void window_products_task(const real* g, const uint8_t* position, const real* x, const Windows* w,
+cdef void window_products_task(const real* g, const uint8_t* position, const real* x, real* kept, const Windows* w,
                                const real* known, int activation, real scale, Py_ssize_t parts, double* first,
                                double* second, Py_ssize_t task) noexcept nogil:
     """Task (part, block of channels); first and second are (parts, C)."""
     cdef Py_ssize_t blocks = channel_blocks(w), rows = w.N * w.P, part = task // blocks, block = task % blocks
     cdef Py_ssize_t to = part * w.C + block * w.at_once
-    window_products(g, position, x, w, known, activation, scale, rows * part // parts, rows * (part + 1) // parts,
-                    block, first + to, second + to)
+    window_products(g, position, x, kept, w, known, activation, scale, rows * part // parts,
+                    rows * (part + 1) // parts, block, first + to, second + to)
 
 
-cdef inline void scatter_row(const real* h, const real* where, Py_ssize_t n, real place, real* e) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(n):
-        e[j] = h[j] if where[j] == place else 0
+cdef inline void scatter_of_4(const real* h, const real* where, Py_ssize_t down, Py_ssize_t across, Py_ssize_t width,
+                              real* e) noexcept nogil:
+    """To the places of a 2x2 window."""
+    cdef real value, place
+    cdef Py_ssize_t c
+    for c in range(width):
+        value, place = h[c], where[c]
+        e[c] = value if place == 0 else 0
+        e[across + c] = value if place == 1 else 0
+        e[down + c] = value if place == 2 else 0
+        e[down + across + c] = value if place == 3 else 0
+
+
+cdef void scatter_places(const real* h, const real* where, const Windows* w, const Chunk* chunk,
+                         real* e) noexcept nogil:
+    """h at its place in each window, 0 at the others; an array as in normalise_places."""
+    cdef Py_ssize_t across = chunk.width, down = chunk.count * w.columns * across, q, r, s, c, to
+    cdef real* corner
+    cdef real value
+    for q in range(chunk.count):
+        corner = e + q * w.columns * across
+        to = q * across
+        if w.rows == 2 and w.columns == 2:
+            scatter_of_4(h + to, where + to, down, across, across, corner)
+            continue
+        for r in range(w.rows):
+            for s in range(w.columns):
+                for c in range(across):
+                    value = h[to + c]
+                    corner[r * down + s * across + c] = value if where[to + c] == r * w.columns + s else 0
 
 
 cdef void grad_chunk(const real* g, const uint8_t* position, const real* x, real* dx, const Windows* w,
-                     const Chunk* chunk, const real* known, int activation, real scale,
+                     const Chunk* chunk, const real* known, int activation, real scale, bint kept,
                      bint rectified) noexcept nogil:
     cdef real h[LANES]
     cdef real where[LANES]
     cdef real picked[LANES]
-    cdef real e[PLACES]     # h at all places of the windows, as in normalise_places
-    cdef Py_ssize_t across = chunk.width, down = chunk.count * w.columns * across, q, r, s, run, at
-    cdef Py_ssize_t lanes = rows_in_one(w.C) * w.C
-    slope_chunk(g, position, x, w, chunk, known, activation, scale, False, &h[0], &where[0], &picked[0])
-    for r in range(w.rows):
-        for q in range(chunk.count):
-            for s in range(w.columns):
-                scatter_row(<const real*>h + q * across, <const real*>where + q * across, across,
-                            <real>(r * w.columns + s), &e[r * down + (q * w.columns + s) * across])
+    cdef real e[PLACES]
+    cdef Py_ssize_t lanes = rows_in_one(w.C) * w.C, n = chunk.count * chunk.width, run, at
+    if kept:
+        read_positions(position + chunk.y, n, &where[0])
+        memcpy(h, dx + chunk.x, n * sizeof(real))
+    else:
+        slope_chunk(g, position, x, w, chunk, known, activation, scale, False, &h[0], &where[0], &picked[0])
+    scatter_places(<const real*>h, <const real*>where, w, chunk, &e[0])
     for run in range(chunk.runs):
         at = run_at(w, chunk, run)
         grad_run(<const real*>e + run * chunk.length, x + at, dx + at, chunk.length, known + chunk.channel, lanes,
@@ -356,7 +399,8 @@ cdef void grad_rest(const real* x, real* dx, Py_ssize_t pixels, const Windows* w
 
 
 cdef void grad_line(const real* g, const uint8_t* position, const real* x, real* dx, const Windows* w,
-                    const real* known, int activation, real scale, bint rectified, Py_ssize_t line) noexcept nogil:
+                    const real* known, int activation, real scale, bint kept, bint rectified,
+                    Py_ssize_t line) noexcept nogil:
     """What a row of windows covers, or the rest below the last of them."""
     cdef Py_ssize_t lines = w.P + (1 if w.P * w.rows < w.H else 0), n = line // lines, p = line % lines
     cdef Py_ssize_t first = n * w.H + p * w.rows, covered = w.Q * w.columns, block, place, r, at
@@ -367,7 +411,7 @@ cdef void grad_line(const real* g, const uint8_t* position, const real* x, real*
     for block in range(channel_blocks(w)):
         for place in range(chunks_in_row(w)):
             chunk = chunk_at(w, n * w.P + p, block, place)
-            grad_chunk(g, position, x, dx, w, &chunk, known, activation, scale, rectified)
+            grad_chunk(g, position, x, dx, w, &chunk, known, activation, scale, kept, rectified)
     for r in range(w.rows):
         at = ((first + r) * w.W + covered) * w.C
         grad_rest(x + at, dx + at, w.W - covered, w, known, rectified)
@@ -381,12 +425,14 @@ cdef void pool_grad(const real* g, const uint8_t* position, const real* x, const
     cdef double* seconds = sums + parts * w.C
     cdef int team = threads(w.N * w.H * w.W * w.C)
     cdef Py_ssize_t lines = w.N * (w.P + (1 if w.P * w.rows < w.H else 0)), task
+    cdef bint keep = ACTIVATIONS[activation].costly
+    cdef real* kept = dx if keep else NULL
     write_known(mean, rstd, weight, bias, w.C, known)
     for task in prange(parts * channel_blocks(w), num_threads=team, schedule="guided"):
-        window_products_task(g, position, x, w, <const real*>known, activation, scale, parts, sums, seconds, task)
+        window_products_task(g, position, x, kept, w, <const real*>known, activation, scale, parts, sums, seconds, task)
     finish_sums(rstd, w.N * w.H * w.W, w.C, parts, <const double*>sums, <const double*>seconds, dweight, dbias, known)
     for task in prange(lines, num_threads=team, schedule="guided"):
-        grad_line(g, position, x, dx, w, <const real*>known, activation, scale, rectified, task)
+        grad_line(g, position, x, dx, w, <const real*>known, activation, scale, keep, rectified, task)
 
 
 def batch_norm_pool_grad(g, position, x, mean, rstd, weight, bias, dx, dweight, dbias, kernel, activation, p,

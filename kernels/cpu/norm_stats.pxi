@@ -5,6 +5,23 @@
 # mean of the first rows. However far they lie from the others, they are part of the variance themselves, so that
 # (mean - shift)^2 is at most SAMPLE times the variance, and two of its digits are the most that can be lost.
 
+cdef extern from *:
+    void __builtin_prefetch(const void* address) noexcept nogil
+
+cdef enum:
+    AHEAD = 8192            # bytes from what is read to what will soon be
+    LINE = 64               # bytes of a line of the cache
+
+
+cdef inline void fetch_ahead(const real* x, Py_ssize_t n) noexcept nogil:
+    """Ask for n elements that lie AHEAD of x. While it adds, the processor sees too few of the loads to come to keep the
+    memory busy; told of them, it reads an array that is in no cache half as fast again."""
+    cdef const char* there = <const char*>x + AHEAD
+    cdef Py_ssize_t i
+    for i in range((n * <Py_ssize_t>sizeof(real) + LINE - 1) // LINE):
+        __builtin_prefetch(there + i * LINE)
+
+
 cdef void add_moments(const real* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t width, const real* shift,
                       double* first, double* second) noexcept nogil:
     """Add the sums of d and of d*d down each column j < width <= LANES to first[j] and second[j]."""
@@ -12,13 +29,15 @@ cdef void add_moments(const real* x, Py_ssize_t rows, Py_ssize_t stride, Py_ssiz
     cdef real square[LANES]
     cdef real a, b, c, d
     cdef const real* row = x
-    cdef Py_ssize_t begin = 0, run, r, j
+    cdef Py_ssize_t begin = 0, run, r, i, j
     while begin < rows:
         run = min(RUN, rows - begin)
         for j in range(width):
             sum[j] = 0
             square[j] = 0
         for r in range(run // 4):  # four at a time spare loads and stores of the sums
+            for i in range(4):
+                fetch_ahead(row + i * stride, width)
             for j in range(width):
                 a = row[j] - shift[j]
                 b = row[stride + j] - shift[j]

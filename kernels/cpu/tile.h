@@ -30,6 +30,7 @@
 #endif
 
 #define TILE_ROWS 6
+#define PIECES_AHEAD 8
 #define TILE_INLINE static inline __attribute__((always_inline))
 
 /* Where the steps of a sum are, in elements: `runs` runs of `length` steps. In a, run i begins at starts[i] and its
@@ -45,8 +46,9 @@ typedef struct {
     double low, high;
 } Finish;
 
-/* What becomes of the sums: y = bias + sum, or with `add` y += sum; finished, if that is not NULL. Only `height` rows
-   and `width` columns are stored; all TILE_ROWS rows are read, so those that are too many must repeat one that exists. */
+/* What becomes of the sums: y = bias + sum, or with `add` y += sum; then it is finished, unless that is NULL. Only
+   `height` rows and `width` columns are stored; all TILE_ROWS rows are read: those that are too many must repeat one
+   that exists. */
 typedef struct {
     ptrdiff_t height, width;
     int add;
@@ -121,6 +123,10 @@ TILE_INLINE void OF_TYPE(store_row)(Vector sum0, Vector sum1, ptrdiff_t width, c
 TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, const Walk *walk, const Store *store, const REAL *a,
                                    const ptrdiff_t *rows, const REAL *b, const REAL *bias, REAL *y,
                                    const ptrdiff_t *places) {
+    for (ptrdiff_t j = 0; j < store->height; j++) {
+        __builtin_prefetch(y + places[j], 1);
+        __builtin_prefetch(y + places[j] + 2 * LANES - 1, 1);
+    }
     const Vector zero = {0};
     Vector sum[TILE_ROWS][2] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
     const ptrdiff_t length = walk->length, a_step = walk->a_step, b_step = walk->b_step;
@@ -173,6 +179,26 @@ static void OF_TYPE(copy_pieces)(const REAL *restrict from, ptrdiff_t from_step,
             to[k] = 0;
             __asm__("");
         }
+    }
+}
+
+/* Copy `count` pieces of `numbers` numbers and cut them up: `depth` numbers of each go to one plane, the next ones to
+   the next plane, the last of which is filled up with zeros. Pieces lie apart, so the processor is told which comes
+   soon. Where a plane's part of a piece ends within a vector, all of that is copied; the next piece overwrites what is
+   too much. Only the last pieces are copied number by number. */
+static void OF_TYPE(copy_planes)(const REAL *restrict from, ptrdiff_t from_step, REAL *restrict to, ptrdiff_t depth,
+                                 ptrdiff_t plane, ptrdiff_t numbers, ptrdiff_t count) {
+    const ptrdiff_t behind = (LANES - depth % LANES) % LANES;
+    for (; count > 0; count--, from += from_step, to += depth) {
+        REAL *out = to;
+        ptrdiff_t first = 0;
+        if ((count - 1) * depth >= behind)
+            for (; first + depth <= numbers; first += depth, out += plane) {
+                __builtin_prefetch(from + first + PIECES_AHEAD * from_step);
+                for (ptrdiff_t k = 0; k < depth; k += LANES) AT(out + k) = AT(from + first + k);
+            }
+        for (; first < numbers; first += depth, out += plane)
+            OF_TYPE(copy_pieces)(from + first, 0, out, depth, numbers - first < depth ? numbers - first : depth, 1);
     }
 }
 

@@ -26,6 +26,10 @@ cdef extern from "tile.h" nogil:
                            Py_ssize_t numbers, Py_ssize_t count)
     void copy_pieces_double(const double* source, Py_ssize_t source_step, double* to, Py_ssize_t to_step,
                             Py_ssize_t numbers, Py_ssize_t count)
+    void copy_planes_float(const float* source, Py_ssize_t source_step, float* to, Py_ssize_t depth, Py_ssize_t plane,
+                           Py_ssize_t numbers, Py_ssize_t count)
+    void copy_planes_double(const double* source, Py_ssize_t source_step, double* to, Py_ssize_t depth,
+                            Py_ssize_t plane, Py_ssize_t numbers, Py_ssize_t count)
 
 
 cdef inline void tile(bint channels, const Walk* walk, const Store* store, const real* a, const Py_ssize_t* rows,
@@ -50,6 +54,14 @@ cdef inline void copy_pieces(const real* source, Py_ssize_t source_step, real* t
         copy_pieces_double(source, source_step, to, to_step, numbers, count)
 
 
+cdef inline void copy_planes(const real* source, Py_ssize_t source_step, real* to, Py_ssize_t depth, Py_ssize_t plane,
+                             Py_ssize_t numbers, Py_ssize_t count) noexcept nogil:
+    if real is float:
+        copy_planes_float(source, source_step, to, depth, plane, numbers, count)
+    else:
+        copy_planes_double(source, source_step, to, depth, plane, numbers, count)
+
+
 cdef inline Finish finish_at(const Finish* finish, Py_ssize_t offset) noexcept nogil:
     """The same for outputs that begin `offset` bytes further on."""
     cdef Finish there = finish[0]
@@ -72,8 +84,8 @@ cdef inline Py_ssize_t whole_tiles(Py_ssize_t rows) noexcept nogil:
     return ceil_div(rows, TILE_ROWS) * TILE_ROWS
 
 
-# A workspace is one block of memory, cut up by hand. What the tile reads in vectors begins at a cache line: a vector that
-# lies across two lines costs two loads.
+# A workspace is one block of memory, cut up by hand. What the tile reads in vectors begins at a cache line: a vector
+# that lies across two lines costs two loads.
 cdef enum:
     LINE = 64
     MOST_KEPT = 67108864        # bytes of the workspace that is kept

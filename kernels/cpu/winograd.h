@@ -178,7 +178,7 @@ TILE_INLINE void any_output(int n, ptrdiff_t channels, const float *from, ptrdif
     }
 }
 
-/* The first `height` x `width` of n x n pixels of the output, exactly `channels` of each; bias and finish may be NULL. */
+/* The first `height` x `width` of n x n pixels of the output, exactly `channels` of each. bias, finish: may be NULL. */
 static void winograd_output(int n, ptrdiff_t channels, const float *from, ptrdiff_t point, const float *bias,
                             const Finish *finish, float *y, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row,
                             ptrdiff_t pixel) {

@@ -210,13 +210,14 @@ def _from_norm(x: Tensor, norm: BatchNorm2d, layers: Layers, rectified: bool = F
 
 
 class Filters:
-    """Filters and bias of a convolution, with a normalisation behind it included, and what a kernel prepares of them."""
+    """Filters and bias of a convolution, a normalisation behind it included, and what a kernel prepares of them."""
 
     def __init__(self, conv: Conv2d, norm: BatchNorm2d | None):
         self.sources = _sources(conv, norm)
         self.versions = [(t.array, t._version[0]) for t in self.sources]
         self.kept: dict[Any, Any] = {}
-        self.weight, self.bias = conv.weight, conv.bias
+        self.weight: Tensor = conv.weight
+        self.bias: Tensor | None = conv.bias
         if norm is not None:
             scale, shift = scale_and_shift(norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)
             self.weight = conv.weight * scale

@@ -14,7 +14,6 @@ from .. import random
 from ..tape import no_grad
 from ..tensor import FLOATS, Tensor
 
-
 #: Numbers drawn at a time: weights may be many more, and are drawn as float64.
 BLOCK = 1 << 20
 
@@ -39,7 +38,7 @@ def _draw(tensor: Tensor, distribution: Callable[[tuple[int]], np.ndarray]) -> T
         values = np.empty(tensor.numel(), tensor.dtype)
         for start in range(0, values.size, BLOCK):
             block = values[start : start + BLOCK]
-            block[...] = distribution(block.shape)  # type: ignore[arg-type]
+            block[...] = distribution(block.shape)
         with no_grad():
             tensor.copy_(values.reshape(tensor.shape))
     return tensor

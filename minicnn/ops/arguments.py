@@ -1,6 +1,6 @@
 """Checks and conversions of arguments that the ops share. Errors name the op and the argument."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,12 @@ def need_tensor(op: str, **tensors: Any) -> None:
 
 def need_float(op: str, **tensors: Any) -> None:
     """Every argument is a float Tensor (or None), all of one dtype on one device."""
+    if _are_alike(tensors.values()):
+        return
     need_tensor(op, **tensors)
     first: tuple[str, Tensor] | None = None
     for name, value in tensors.items():
-        if value is None or (first and value.dtype is first[1].dtype and value.device == first[1].device):
+        if value is None:
             continue
         if value.dtype not in FLOATS:
             raise TypeError(f"{op}: {name} must be float32 or float64, got {value.dtype}")
@@ -41,6 +43,23 @@ def need_float(op: str, **tensors: Any) -> None:
                 f"{op}: {name} is on {value.device}, but {first[0]} is on {first[1].device}; move one with .to(device)"
             )
         first = first or (name, value)
+
+
+def _are_alike(tensors: Iterable[Any]) -> bool:
+    """Whether there is nothing to find fault with, in the usual case: NumPy arrays that share their dtype."""
+    dtype = None
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if not isinstance(tensor, Tensor) or type(tensor.array) is not np.ndarray:
+            return False
+        if dtype is None:
+            dtype = tensor.array.dtype
+            if dtype not in FLOATS:
+                return False
+        elif tensor.array.dtype is not dtype:
+            return False
+    return True
 
 
 def need_rank(op: str, name: str, tensor: Tensor, layout: str) -> None:

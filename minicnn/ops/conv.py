@@ -6,7 +6,7 @@ the gradient by w one of (x, dy), and their gradients are the same three maps ag
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 from ..dispatch import dispatch
 from ..tape import Function, op
@@ -18,10 +18,10 @@ Padding = int | str | Sequence[Any]
 
 
 class Conv2d(Function):
-    """y = conv(x, w) + bias + add, clipped to low and high, with the gradient of what is not clipped: who asks for a clip
-    here takes care of that. padding: (top, bottom, left, right). kept: see dispatch."""
+    """y = conv(x, w) + bias + add, clipped to low and high, with the gradient of what is not clipped: who asks for a
+    clip here takes care of that. padding: (top, bottom, left, right). kept: see dispatch."""
 
-    saves = ("x", "w")
+    saves: ClassVar[tuple[str, ...]] = ("x", "w")
     stride: Pair
     padding: tuple[int, int, int, int]
     dilation: Pair
@@ -143,8 +143,8 @@ def convolve(
     """conv2d, and what can be done to its output before it is stored: `add` (of the output's shape) is added, and the
     sum clipped to low and high, (0, inf) or (0, 6) for ReLU and ReLU6.
 
-    straight: leave the gradient of the clip to the next op (see ops/norm.py, `rectified`). kept: a dict for what a kernel
-    prepares of the weights, which must be the same each time the dict is given.
+    straight: leave the gradient of the clip to the next op (see ops/norm.py, `rectified`). kept: a dict for what a
+    kernel prepares of the weights, which must be the same each time the dict is given.
     """
     need_float("conv2d", x=x, weight=weight, bias=bias, add=add)
     need_rank("conv2d", "x", x, "N, H, W, C_in")
@@ -153,17 +153,26 @@ def convolve(
     holes = pair("conv2d", "dilation", dilation)
     check_groups("conv2d", groups, x.shape[-1], weight, bias)
     edges = padding_2d("conv2d", padding, x.shape[1:3], weight.shape[:2], steps, holes)
-    for name, size, before, after, k, hole in zip(
-        "HW", x.shape[1:3], edges[::2], edges[1::2], weight.shape[:2], holes, strict=True
-    ):
-        if size + before + after < hole * (k - 1) + 1:
-            raise ValueError(
-                f"conv2d: a kernel of {hole * (k - 1) + 1} (dilation counted) is larger than the padded input "
-                f"of {size + before + after} along {name}"
-            )
+    check_reach("conv2d", x.shape[1:3], edges, weight.shape[:2], holes)
     kind = Conv2d if straight or (low, high) == (-inf, inf) else ClippedConv2d
     return kind.apply(x, weight, bias, add, stride=steps, padding=edges, dilation=holes, groups=groups, low=low,
                       high=high, kept=kept)
+
+
+def check_reach(
+    name: str, size: Sequence[int], padding: tuple[int, int, int, int], kernel: Sequence[int], dilation: Pair
+) -> None:
+    """The kernel fits into the padded picture at least once."""
+    top, bottom, left, right = padding
+    for axis, room, k, hole in (
+        ("H", size[0] + top + bottom, kernel[0], dilation[0]),
+        ("W", size[1] + left + right, kernel[1], dilation[1]),
+    ):
+        if room < hole * (k - 1) + 1:
+            raise ValueError(
+                f"{name}: a kernel of {hole * (k - 1) + 1} (dilation counted) is larger than the padded input of "
+                f"{room} along {axis}"
+            )
 
 
 def check_groups(name: str, groups: int, channels: int, weight: Tensor, bias: Tensor | None) -> None:
@@ -188,6 +197,8 @@ def padding_2d(
     name: str, padding: Padding, size: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
 ) -> tuple[int, int, int, int]:
     """Any way to state a padding, as (top, bottom, left, right)."""
+    if type(padding) is int and padding >= 0:
+        return padding, padding, padding, padding
     sides: list[tuple[Any, ...]] = []
     if isinstance(padding, str):
         sides = [_named(name, padding, *along) for along in zip(size, kernel, stride, dilation, strict=True)]

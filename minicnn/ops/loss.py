@@ -1,18 +1,17 @@
 """Losses. Class scores come last: (N, ..., classes); class indices are int64. reduction: "mean", "sum" or "none"."""
 
 from math import prod
-from typing import Any
 
 import numpy as np
 
-from ..device import transfer
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import FLOATS, Tensor
 from .arguments import need_float, need_tensor
 from .compare import mask, where
+from .definition import gradients_of_definition
 from .elementwise import log, maximum
-from .reduce import Pick, log_softmax
+from .reduce import Pick, Sum, log_softmax, softmax
 
 
 class Bce(Function):
@@ -74,38 +73,39 @@ class BceLogitsGrad(Function):
         return dg, grad * g * s * (1 - s), -grad * g
 
 
-class Nll(Function):
-    """-x[i, classes[i]] for rows x (M, C); 0 where a row does not count.
+class CrossEntropy(Function):
+    """-log softmax(x)[i, index[i]] for rows x (M, C), 0 where the index is `ignore`; also all of log softmax(x)."""
 
-    classes: int64 (M,), counted: bool (M,) or None for all; raw arrays.
-    """
+    saves = ("x", "index", "output1")
+    ignore: int
 
-    classes: Any
-    counted: Any
+    def forward(self, x, index):
+        return dispatch("cross_entropy", x, index, ignore=self.ignore)
 
-    def forward(self, x):
-        self.length = x.shape[1]
-        y = dispatch("neg", dispatch("pick", x[:, :, None], self.classes[:, None])[:, 0])
-        return y if self.counted is None else dispatch("mask", y, self.counted)
-
-    def backward(self, grad):
-        return NllGrad.apply(grad, classes=self.classes, counted=self.counted, length=self.length)
+    def backward(self, grad, _):
+        x, index, log = self.saved
+        return CrossEntropyGrad.apply(grad, x, log.detach(), index, ignore=self.ignore), None
 
 
-class NllGrad(Function):
-    """The adjoint of Nll: -g at the classes, 0 elsewhere."""
+class CrossEntropyGrad(Function):
+    """g (softmax(x) - 1 at the index), 0 where the index is `ignore`."""
 
-    classes: Any
-    counted: Any
-    length: int
+    saves = ("g", "x", "index")
+    ignore: int
 
-    def forward(self, g):
-        g = dispatch("neg", g)
-        g = g if self.counted is None else dispatch("mask", g, self.counted)
-        return dispatch("pick_grad", g[:, None], self.classes[:, None], length=self.length)[:, :, 0]
+    def forward(self, g, x, log, index):
+        return dispatch("cross_entropy_grad", g, log, index, ignore=self.ignore)
 
     def backward(self, grad):
-        return Nll.apply(grad, classes=self.classes, counted=self.counted)
+        dg, dx, _ = gradients_of_definition(self.definition, self.saved, (grad,))
+        return dg, dx, None, None
+
+    def definition(self, g, x, index):
+        counted = index != self.ignore
+        column = where(counted, index, 0).reshape((-1, 1))
+        hit = Tensor(np.arange(x.shape[1])).to(x.device) == column
+        g = mask(g, counted).reshape((-1, 1))
+        return (g * softmax(x, dim=1) - mask(g.expand(x.shape), hit),)
 
 
 def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
@@ -219,8 +219,6 @@ def _weighted_pick(
     rows, classes = _class_rows(name, scores, target, weight)
     count = rows.shape[1]
     _check_classes(name, classes.numpy(), count, ignore_index)
-    if weight is None and not smoothing:
-        return _plain_nll(name, rows, target, ignore_index, reduction)
     counted = classes != ignore_index
     safe = where(counted, classes, 0)
     values = -mask(_picked(rows, safe), counted)
@@ -233,21 +231,6 @@ def _weighted_pick(
         values = values * (1 - smoothing) - mask(spread.sum(dim=1), counted) * (smoothing / count)
     if reduction == "mean":
         return values.sum() / weights.sum()
-    return _reduced(name, values, reduction).reshape(target.shape if reduction == "none" else ())
-
-
-def _plain_nll(name: str, rows: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
-    """The usual case of _weighted_pick: every row that counts does so alike."""
-    classes, counted = target.array.reshape(-1), None
-    count = classes.size
-    ignored = target.numpy().reshape(-1) == ignore_index
-    if ignored.any():
-        count -= int(ignored.sum())
-        counted = transfer(~ignored, target.device)
-        classes = transfer(np.where(ignored, 0, target.numpy().reshape(-1)), target.device)
-    values = Nll.apply(rows, classes=classes, counted=counted)
-    if reduction == "mean":
-        return values.sum() * (1.0 / count if count else float("nan"))
     return _reduced(name, values, reduction).reshape(target.shape if reduction == "none" else ())
 
 
@@ -287,7 +270,9 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: label_smoothing must be from 0 to 1, got {label_smoothing}")
     if target.dtype not in FLOATS:
-        _class_rows(name, input, target, weight)
+        rows, classes = _class_rows(name, input, target, weight)
+        if weight is None and not label_smoothing:
+            return _plain_cross_entropy(rows, classes, target.shape, ignore_index, reduction)
         return _weighted_pick(name, log_softmax(input), target, weight, ignore_index, reduction, label_smoothing)
     _same_shape(name, input, target)
     if label_smoothing:
@@ -297,6 +282,17 @@ def cross_entropy(
     if reduction == "mean":
         return values.sum() * (1.0 / max(values.numel(), 1)) if values.numel() else values.mean()
     return _reduced(name, values, reduction)
+
+
+def _plain_cross_entropy(
+    rows: Tensor, classes: Tensor, shape: tuple[int, ...], ignore_index: int, reduction: str
+) -> Tensor:
+    """Every row that counts does so alike."""
+    values = CrossEntropy.apply(rows, classes, ignore=ignore_index)[0]
+    if reduction == "mean":
+        count = int(np.count_nonzero(classes.numpy() != ignore_index))
+        return Sum.apply(values, dims=(0,), keepdim=False, scale=1.0 / count if count else float("nan"))
+    return _reduced("cross_entropy", values, reduction).reshape(shape if reduction == "none" else ())
 
 
 @op

@@ -11,8 +11,8 @@ from .arguments import need_float
 
 
 class MatMul(Function):
-    """a @ b (+ bias) for matrices (M, K) and (K, N), or batches of them, (B, M, K) and (B, K, N); either side transposed
-    first if so asked.
+    """a @ b (+ bias) for matrices (M, K) and (K, N), or batches of them, (B, M, K) and (B, K, N); either side
+    transposed first if so asked.
 
     With A and B the factors as the product sees them and G the gradient: dA = G Bᵀ and dB = Aᵀ G. A factor that came
     transposed gets its gradient transposed, which swaps the two sides: dAᵀ = B Gᵀ, dBᵀ = Gᵀ A.
@@ -23,10 +23,11 @@ class MatMul(Function):
     transpose_b: bool
 
     def forward(self, a, b, bias):
-        flips = {"transpose_a": self.transpose_a, "transpose_b": self.transpose_b}
-        if a.ndim == 2:
-            return dispatch("matmul", a[None], b[None], bias, **flips)[0]
-        return dispatch("matmul", a, b, bias, **flips)
+        single = a.ndim == 2
+        if single:
+            a, b = a[None], b[None]
+        y = dispatch("matmul", a, b, bias, transpose_a=self.transpose_a, transpose_b=self.transpose_b)
+        return y[0] if single else y
 
     def backward(self, grad):
         a, b = self.saved

@@ -5,14 +5,13 @@ from math import prod
 from typing import Any
 
 from ..dispatch import dispatch
-from ..tape import Function, enable_grad, is_grad_enabled, op
-from ..tape import grad as gradients_of
+from ..tape import Function, is_grad_enabled, op
 from ..tensor import Tensor
 from . import activation as activations
 from .activation import ActivationGrad
 from .arguments import need_float
 from .compare import mask
-from .shape import Reshape
+from .definition import gradients_of_definition
 
 #: The activations that a normalisation can apply, by their kernels' names.
 KINDS: dict[str, type[activations.Activation]] = {
@@ -92,29 +91,6 @@ class BatchNormGrad(Function):
     def backward(self, *grads):
         definition = partial(plain_gradients, self)
         return *gradients_of_definition(definition, self.saved, grads), None, None
-
-
-def gradients_of_definition(definition: Any, inputs: Any, grads: Any) -> tuple[Any, ...]:
-    """Gradients by the inputs of a function of them, written in ops, that nobody has recorded; None for what is no float.
-
-    The function runs on stand-ins: that one input was computed from another is none of its business.
-    """
-    record = is_grad_enabled()
-    with enable_grad():
-        own = [t if t is None or not t.requires_grad else _stand_in(t, record) for t in inputs]
-        outputs = zip(definition(*own), grads, strict=True)
-        pairs = [(out, dd) for out, dd in outputs if dd is not None and out.requires_grad]
-        wanted = [t for t in own if t is not None and t.requires_grad]
-        found = iter(gradients_of([out for out, _ in pairs], wanted, [dd for _, dd in pairs], create_graph=record,
-                                  allow_unused=True))
-    return tuple(None if t is None or not t.requires_grad else next(found) for t in own)
-
-
-def _stand_in(tensor: Tensor, record: bool) -> Tensor:
-    """The same values: with an entry that leads back to the tensor if recording, else without a history."""
-    if record:
-        return Reshape.apply(tensor, shape=tensor.shape)
-    return tensor.detach().requires_grad_()
 
 
 def plain_gradients(norm: Any, g: Any, x: Any, weight: Any, bias: Any) -> tuple[Tensor, Tensor, Tensor]:

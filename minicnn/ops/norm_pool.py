@@ -8,13 +8,14 @@ from ..dispatch import dispatch
 from ..tape import Function, is_grad_enabled
 from ..tensor import Tensor
 from .arguments import Pair, pair
-from .norm import batch_statistics, check, gradient_settings, gradients_of_definition, plain_gradients
+from .definition import gradients_of_definition
+from .norm import batch_statistics, check, gradient_settings, plain_gradients
 from .pool import MaxPool2dGrad
 
 
 class BatchNormPool(Function):
-    """y = dropout(max_pool(activation((x - mean) * rstd * weight + bias))), and the place of each maximum in its window,
-    255 where dropout has dropped it. x: (N, H, W, C). The windows, `kernel` large, lie side by side.
+    """y = dropout(max_pool(activation((x - mean) * rstd * weight + bias))), and the place of each maximum in its
+    window, 255 where dropout has dropped it. x: (N, H, W, C). The windows, `kernel` large, lie side by side.
 
     The other settings are those of BatchNorm; seed and offset say where in the random stream dropout's words are.
     """

@@ -10,6 +10,7 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import FLOATS, Tensor, method
 from .arguments import axes, axis, need_float, need_tensor
+from .broadcast import operand
 from .compare import mask
 from .elementwise import log
 
@@ -37,22 +38,22 @@ def _kept(shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bool) -> tuple
 
 
 class Sum(Function):
-    """Over any dimensions, one kernel run for each group of neighbours."""
+    """Over any dimensions, one kernel run for each group of neighbours; times `scale`."""
 
     dims: tuple[int, ...]
     keepdim: bool
+    scale = 1.0
 
     def forward(self, x):
         self.shape = x.shape
-        if len(self.dims) == len(x.shape):
-            y = dispatch("reduce_sum", x.reshape(1, x.size, 1))
-            return y.reshape((1,) * len(x.shape) if self.keepdim else ())
         for first, last in _runs(self.dims):
             y = dispatch("reduce_sum", x.reshape(_folded(x.shape, first, last)))
             x = y.reshape(x.shape[:first] + (1,) * (last + 1 - first) + x.shape[last + 1 :])
-        return x.reshape(_kept(self.shape, self.dims, self.keepdim))
+        x = x.reshape(_kept(self.shape, self.dims, self.keepdim))
+        return x if self.scale == 1 else dispatch("mul", x, operand("mean", self.scale, Tensor(x)).array)
 
     def backward(self, grad):
+        grad = grad if self.scale == 1 else grad * self.scale
         return grad.reshape(_kept(self.shape, self.dims, True)).expand(self.shape)
 
 
@@ -186,7 +187,7 @@ def mean(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     need_float("mean", x=x)
     dims = axes("mean", dim, x.ndim)
     count = prod(x.shape[d] for d in dims)
-    return Sum.apply(x, dims=dims, keepdim=keepdim) * (1.0 / count if count else float("nan"))
+    return Sum.apply(x, dims=dims, keepdim=keepdim, scale=1.0 / count if count else float("nan"))
 
 
 @op

@@ -109,6 +109,12 @@ CONVOLUTIONS = {
     "large_stride": Convolution((5, 15, 17), 16, 24, (3, 3), (2, 2), ROUND),
     "large_pointwise": Convolution((3, 11, 13), 67, 45, (1, 1)),
     "large_channels": Convolution((9, 2, 2), 131, 129, (2, 2)),
+    "pieces": Convolution((1, 5, 6), 801, 19, (1, 1)),                      # sums in pieces of some channels
+    "pieces_and_stride": Convolution((2, 5, 8), 401, 17, (1, 1), (2, 3)),
+    "pieces_and_padding": Convolution((1, 4, 5), 131, 18, padding=ROUND),
+    "pieces_in_groups": Convolution((1, 4, 5), 102, 34, (3, 3), (2, 1), ROUND, groups=2),
+    "large_shares": Convolution((3, 14, 13), 301, 290, (1, 1)),              # results shared out, in both directions
+    "large_shares_stride": Convolution((2, 9, 9), 295, 33, (3, 3), (2, 2), ROUND),
     "large_groups": Convolution((3, 13, 12), 32, 30, padding=ROUND, groups=2),
     "large_depthwise": Convolution((21, 9, 11), 19, 19, padding=ROUND, groups=19),
     "large_depthwise_stride": Convolution((16, 13, 11), 16, 16, (3, 3), (2, 2), ROUND, groups=16),

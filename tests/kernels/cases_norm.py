@@ -45,7 +45,7 @@ class Pooled:
         return n, h // self.kernel[0], w // self.kernel[1], c
 
     def known(self, draw: Draw) -> list[np.ndarray | None]:
-        """mean, rstd, weight, bias; rstd so small that no activation is flat to rounding, where positions would differ."""
+        """mean, rstd, weight, bias. rstd is so small that no activation goes flat, where rounding would choose."""
         c = self.size[3]
         return [draw(c), draw.between(0.1, 0.5, c), draw(c) if self.weight else None, draw(c) if self.bias else None]
 
@@ -170,7 +170,8 @@ def cases() -> Iterator[Case]:
         odd = number % 2 > 0
         yield Case("batch_norm_apply", activation, apply_activated, (37, 13, activation, odd, not odd))
         yield Case("batch_norm_grad", activation, grad_activated, (141, 13, activation, odd, True, odd), terms=141)
-        yield Case("batch_norm_grad", f"wide_{activation}", grad_activated, (3, 523, activation, True, odd, odd), terms=3)
+        yield Case("batch_norm_grad", f"wide_{activation}", grad_activated, (3, 523, activation, True, odd, odd),
+                   terms=3)
         pooled = Pooled((2, 7, 9, 13), (2 + odd, 2), p=0.3, activation=activation, weight=odd, rectified=odd)
         yield Case("batch_norm_pool", activation, pool, (pooled,))
         yield Case("batch_norm_pool_grad", activation, pool_grad, (pooled,), terms=pooled.terms)

@@ -16,6 +16,7 @@ SHAPES = {
 OF_NOTHING = {"of_nothing": (3, 0, 5)}
 TIES = ("primes", "rows", "columns", "long", "vector_wide", "large_rows", "large_columns")
 #: Values that decide a maximum: NaN wins, and is compared with infinities of both signs.
+IGNORED = -100
 EXTREMES = [0, 1, -1, INF, -INF, NAN]
 
 
@@ -42,6 +43,21 @@ def log_softmax_grad(o: int, d: int, i: int, draw: Draw) -> Built:
     return [draw(o, d, i), draw.between(-3, 0, o, d, i)], {}
 
 
+def targets(rows: int, classes: int, draw: Draw) -> np.ndarray:
+    """Every third is to be ignored, the last class comes up too."""
+    index = np.arange(rows) * 7 % max(classes, 1)
+    index[::3] = IGNORED
+    return index
+
+
+def cross_entropy(rows: int, classes: int, draw: Draw) -> Built:
+    return [draw(rows, classes, spread=3.0), targets(rows, classes, draw)], {"ignore": IGNORED}
+
+
+def cross_entropy_grad(rows: int, classes: int, draw: Draw) -> Built:
+    return [draw(rows), draw.between(-3, 0, rows, classes), targets(rows, classes, draw)], {"ignore": IGNORED}
+
+
 def cases() -> Iterator[Case]:
     summed = (*FLOATS, np.int64)
     for label, shape in (SHAPES | OF_NOTHING).items():
@@ -50,6 +66,10 @@ def cases() -> Iterator[Case]:
         yield Case("softmax_grad", label, softmax_grad, shape, terms=shape[1])
         yield Case("log_softmax", label, softmax, shape, terms=shape[1])
         yield Case("log_softmax_grad", label, log_softmax_grad, shape, terms=shape[1])
+    for label, shape in {"one": (1, 1), "rows": (7, 10), "primes": (13, 17), "large": (701, 67), "wide": (5, 1009),
+                         "empty": (0, 5)}.items():  # fmt: skip
+        yield Case("cross_entropy", label, cross_entropy, shape, terms=shape[1])
+        yield Case("cross_entropy_grad", label, cross_entropy_grad, shape, terms=shape[1])
     yield Case("reduce_sum", "special", chosen, ([1, 2, INF, NAN], (13, 3, 17)))
     yield Case("reduce_sum", "infinities_cancel", chosen, ([1, INF, -INF], (7, 3, 5)))
     yield Case("reduce_sum", "wide", given, ([[[2**53], [1], [2**53 + 1], [-2**60]]],), (np.int64,))

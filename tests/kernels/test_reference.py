@@ -195,6 +195,20 @@ def test_softmax_and_its_gradient(torch: Any, name: str) -> None:
     close(run(f"{name}_grad", g, y.detach().numpy()), x.grad)
 
 
+def test_cross_entropy_and_its_gradient(torch: Any) -> None:
+    values, g, target = normal(9, 5) * 10, normal(9), np.array([0, 1, 2, 3, 4, -7, 2, -7, 4])
+    x = torch.tensor(values, requires_grad=True)
+    y = torch.nn.functional.cross_entropy(x, torch.tensor(target), ignore_index=-7, reduction="none")
+    y.backward(torch.tensor(g))
+    got, log = run("cross_entropy", values, target, ignore=-7)
+    close(got, y.detach())
+    close(log, torch.log_softmax(x, 1).detach())
+    close(run("cross_entropy_grad", g, log, target, ignore=-7), x.grad)
+    for wrong in (-1, 5):
+        with pytest.raises(IndexError):
+            run("cross_entropy", values, np.full(9, wrong), ignore=-7)
+
+
 def test_softmax_by_hand() -> None:
     close(run("softmax", np.log([[[1.0], [3.0]]])), [[[0.25], [0.75]]])
     assert np.isnan(run("softmax", np.full((1, 2, 1), -np.inf))).all()
@@ -383,7 +397,8 @@ def test_batch_norm(torch: Any) -> None:
     close(mean, values.mean(axis=0))
     np.testing.assert_allclose(var, values.var(axis=0), rtol=1e-12)
     rstd = 1 / np.sqrt(var + 1e-5)
-    np.testing.assert_allclose(run("batch_norm_apply", values, mean, rstd, weight, bias, None, activation=""), y.detach(), atol=1e-10)
+    got = run("batch_norm_apply", values, mean, rstd, weight, bias, None, activation="")
+    np.testing.assert_allclose(got, y.detach(), atol=1e-10)
     gradients = run("batch_norm_grad", g, values, mean, rstd, weight, None, activation="", rectified=False)
     for got, expected in zip(gradients, (x.grad, w.grad, b.grad), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-10)
@@ -403,6 +418,45 @@ def test_batch_norm_by_hand() -> None:
     close(dx, [[0, -1.5], [0, 1.5]])
     close(dweight, [4, 0])
     close(dbias, [6, 5])
+
+
+def test_batch_norm_pool(torch: Any) -> None:
+    """Against the layers one after the other, dropout's mask as the positions tell it."""
+    values, weight, bias, g = normal(2, 5, 7, 3), normal(3), normal(3), normal(2, 2, 3, 3)
+    statistics = values.mean(axis=(0, 1, 2)), 1 / np.sqrt(values.var(axis=(0, 1, 2)) + 1e-5)
+    y, position = run("batch_norm_pool", values, *statistics, weight, bias, kernel=(2, 2), activation="gelu", p=0.25,
+                      seed=5, offset=8)
+    gradients = run("batch_norm_pool_grad", g, position, values, *statistics, weight, bias, kernel=(2, 2),
+                    activation="gelu", p=0.25, rectified=True)
+
+    x, w, b = (torch.tensor(v, requires_grad=True) for v in (values, weight, bias))
+    normalised = torch.nn.functional.batch_norm(x.movedim(3, 1), None, None, w, b, training=True, eps=1e-5)
+    stays = position != reference.DROPPED
+    largest, index = torch.nn.functional.max_pool2d(torch.nn.functional.gelu(normalised), 2, return_indices=True)
+    expected = largest.movedim(1, 3) * torch.tensor(stays / 0.75)
+    expected.backward(torch.tensor(g))
+    np.testing.assert_allclose(y, expected.detach(), atol=1e-10)
+    assert 0 < stays.mean() < 1
+    height, width = divmod(index.movedim(1, 3).numpy(), 7)
+    np.testing.assert_array_equal(position[stays], (height % 2 * 2 + width % 2)[stays])
+    dx = np.where(values > 0, x.grad, 0)  # as if values had come out of a ReLU
+    for got, wanted in zip(gradients, (dx, w.grad, b.grad), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-10)
+
+
+def test_activation_after_batch_norm(torch: Any) -> None:
+    values, weight, bias, add, g = normal(23, 5), normal(5), normal(5), normal(23, 5), normal(23, 5)
+    statistics = values.mean(axis=0), 1 / np.sqrt(values.var(axis=0) + 1e-5)
+    for activation in ("silu", "tanh"):  # the one's gradient is made from x, the other's from y
+        x, w, b = (torch.tensor(v, requires_grad=True) for v in (values, weight, bias))
+        function = torch_function(torch, ACTIVATIONS[activation])
+        z = torch.nn.functional.batch_norm(x, None, None, w, b, training=True, eps=1e-5)
+        y = run("batch_norm_apply", values, *statistics, weight, bias, add, activation=activation)
+        np.testing.assert_allclose(y, function(z + torch.tensor(add)).detach(), atol=1e-10)
+        function(z).backward(torch.tensor(g))
+        gradients = run("batch_norm_grad", g, values, *statistics, weight, bias, activation=activation, rectified=False)
+        for got, expected in zip(gradients, (x.grad, w.grad, b.grad), strict=True):
+            np.testing.assert_allclose(got, expected, atol=1e-10)
 
 
 # ------------------------------------------------------------------------------------------------ random numbers

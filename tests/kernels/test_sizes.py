@@ -79,6 +79,15 @@ MISFITS: dict[str, tuple[str, str, list[Any], dict[str, Any]]] = {
     "maximum_of_nothing": ("reduce_max", "R is 0", [(3, 0, 5)], {}),
     "minimum_of_nothing": ("reduce_min", "R is 0", [(3, 0, 5)], {}),
     "mean_of_nothing": ("batch_norm_stats", "M is 0", [(0, 5)], {}),
+    "unknown_activation": ("batch_norm_apply", "activation is 'elu', expected '' or one of relu",
+                           [(4, 3), (3,), (3,), None, None, None], {"activation": "elu"}),
+    "too_many_places": ("batch_norm_pool", "kernel is 16x16, expected 1 to 255 places",
+                        [(1, 32, 32, 3), (3,), (3,), None, None], {"kernel": (16, 16), "activation": ""}),
+    "no_window": ("batch_norm_pool", "kernel is 0x2", [(1, 4, 4, 3), (3,), (3,), None, None],
+                  {"kernel": (0, 2), "activation": ""}),
+    "windows_of_another_size": ("batch_norm_pool_grad", "Q is 3, expected 2",
+                                [(1, 2, 3, 3), (1, 2, 3, 3), (1, 4, 5, 3), (3,), (3,), None, None],
+                                {"kernel": (2, 2), "activation": "gelu"}),
     "walk_beyond": ("strided_get", "from 0 to 10 in an array of 10", [(10,)],
                     {"shape": (3, 3), "strides": (4, 1), "offset": 0}),
     "walk_before": ("strided_get", "from -1 to 2", [(10,)], {"shape": (4,), "strides": (-1,), "offset": 2}),
@@ -110,3 +119,5 @@ def test_sizes_that_params_give() -> None:
     window = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
     pooled = sizes("max_pool2d", (1, 6, 6, 2), size=(3, 2), **window)
     assert (pooled["P"], pooled["Q"]) == (3, 2)
+    pooled = sizes("batch_norm_pool", (1, 7, 6, 2), (2,), (2,), None, None, kernel=(3, 2), activation="relu")
+    assert (pooled["P"], pooled["Q"]) == (2, 3)

@@ -186,7 +186,8 @@ def test_a_shortcut_of_another_shape_is_refused(fused):
         run(picture("float32"), *model([conv, norm], "float32"), add=mc.ones(2, 7, 9, 1))
 
 
-@pytest.mark.parametrize("name", ["conv_relu", "conv_relu_norm", "conv_norm_gelu_pool_dropout", "norm_Sigmoid", "conv_relu_norm_relu_pool"])
+@pytest.mark.parametrize("name", ["conv_relu", "conv_relu_norm", "conv_norm_gelu_pool_dropout", "norm_Sigmoid",
+                                  "conv_relu_norm_relu_pool"])  # fmt: skip
 def test_second_derivatives(name):
     net = model(RUNS[name], "float64")
 
