@@ -16,7 +16,7 @@ COLOURS = {"torch": BLUE, "onnxruntime": ORANGE}
 
 def ratios_figure(rows: list[Row]) -> "Figure | None":
     """A bar for each ratio, its quartiles as a line, a panel a part; None if there are no ratios."""
-    shown = [row for row in rows if row.measured.ratio is not None and row.part != "scaling"]
+    shown = [row for row in rows if row.measured.ratio is not None and row.peer and row.part != "scaling"]
     parts = [part for part in PARTS if any(row.part == part for row in shown)]
     if not parts:
         return None

@@ -15,6 +15,8 @@ PARTS = {  # by name, what each measures
     "memory": "Memory that training steps add to the process",
     "scaling": "Cost as the work grows: training steps",
     "crowd": "Four processes at once: how many times as long a training step of each takes as that of one alone",
+    "without": "What each way to be fast is worth: training steps without it, and how many times as long they take",
+    "limits": "What the machine can do",
 }
 DEVICES = ("cpu", "cuda")
 RUN, NOT_RUN, FAILED = "run", "not run", "failed"

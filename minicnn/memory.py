@@ -35,6 +35,15 @@ def reset_peak() -> None:
     _pool.reset_peak()
 
 
+def set_limit(limit: int) -> None:
+    """Keep at most so many bytes for reuse; 0: give every block back to the system as soon as it is free."""
+    if not isinstance(limit, int) or limit < 0:
+        raise ValueError(f"set_limit: limit must be a number of bytes, got {limit!r}")
+    _pool.limit = limit
+    if _pool.kept > limit:
+        _pool.clear()
+
+
 def clear() -> None:
     """Give the memory that is kept for reuse back to the system."""
     _pool.clear()

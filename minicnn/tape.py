@@ -124,15 +124,12 @@ class Function:
 
 
 class Edge(NamedTuple):
-    """Where a gradient goes: output `place` of `entry`, or a leaf tensor."""
+    """Where a gradient of some shape goes: output `place` of `entry`, or a leaf tensor."""
 
     entry: Function | None
     place: int
     leaf: Tensor | None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.leaf.shape if self.entry is None else self.entry.outputs[self.place][0]  # type: ignore[union-attr]
+    shape: tuple[int, ...]
 
     @property
     def key(self) -> tuple[int, int]:
@@ -142,7 +139,8 @@ class Edge(NamedTuple):
 def _edge(tensor: Tensor | None) -> Edge | None:
     if tensor is None or not tensor.requires_grad:
         return None
-    return Edge(None, 0, tensor) if tensor.entry is None else Edge(tensor.entry, tensor.index, None)
+    entry, shape = tensor.entry, tensor.array.shape
+    return Edge(None, 0, tensor, shape) if entry is None else Edge(entry, tensor.index, None, shape)
 
 
 def _keep(tensor: Tensor | None, output: bool = False) -> Kept | None:
@@ -235,6 +233,19 @@ class _Walk:
                 f"backward through a freed tape: what {type(entry).__name__} had saved was let go by an "
                 "earlier backward; pass retain_graph=True to that one"
             )
+        if entry.hooks or entry.retained or self.wanted is not None:
+            self.show(entry, grads)
+        if self.wanted is None:
+            entry.needs = [edge is not None for edge in entry.edges]
+        else:
+            entry.needs = [self.goes_on(edge) for edge in entry.edges]
+        if True in entry.needs:
+            self.pass_on(entry, entry.backward(*grads))
+            if not self.retain_graph:
+                entry.free()
+
+    def show(self, entry: Function, grads: list[Tensor | None]) -> None:
+        """Give the gradients of an entry's outputs to all who asked for them."""
         for index, hooks in entry.hooks.items():
             if grads[index] is not None:
                 grads[index] = _run_hooks(hooks, grads[index])
@@ -245,11 +256,6 @@ class _Walk:
                 self.found[id(entry), index] = grad
             if index in entry.retained:
                 self.retain(entry.retained[index](), grad)
-        entry.needs = [self.goes_on(edge) for edge in entry.edges]
-        if any(entry.needs):
-            self.pass_on(entry, entry.backward(*grads))
-            if not self.retain_graph:
-                entry.free()
 
     def retain(self, tensor: Tensor | None, grad: Tensor) -> None:
         if tensor is not None:
@@ -272,7 +278,7 @@ class _Walk:
         for edge, need, grad in zip(entry.edges, entry.needs, results, strict=True):
             if need and grad is not None:
                 assert edge is not None
-                if grad.shape != edge.shape:
+                if grad.array.shape != edge.shape:
                     raise RuntimeError(
                         f"{type(entry).__name__}.backward gave a gradient of shape {grad.shape} for an input of shape "
                         f"{edge.shape}"

@@ -72,6 +72,8 @@ def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
     """An int or a pair of ints, none below `least`, as a pair (rows, columns)."""
     if type(value) is int and value >= least:
         return value, value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
+        return value
     both = (
         (value, value)
         if is_int(value)

@@ -13,6 +13,7 @@ from ..tape import Function, op
 from ..tensor import Tensor
 from .activation import ActivationGrad, Relu, Relu6
 from .arguments import Pair, is_int, need_float, need_rank, pair
+from .reduce import ChannelSum
 
 Padding = int | str | Sequence[Any]
 
@@ -42,7 +43,7 @@ class Conv2d(Function):
     def gradients(self, x, w, grad):
         dx = Conv2dInputGrad.apply(grad, w, size=self.size, **geometry(self)) if self.needs[0] else None
         dw = Conv2dWeightGrad.apply(x, grad, kernel=self.kernel, **geometry(self)) if self.needs[1] else None
-        return dx, dw, grad.sum(dim=(0, 1, 2)) if self.needs[2] else None, grad
+        return dx, dw, ChannelSum.apply(grad) if self.needs[2] else None, grad
 
 
 class ClippedConv2d(Conv2d):

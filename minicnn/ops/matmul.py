@@ -8,6 +8,7 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor, method
 from .arguments import need_float
+from .reduce import ChannelSum
 
 
 class MatMul(Function):
@@ -37,7 +38,7 @@ class MatMul(Function):
             da = product(b, grad, tb, True) if ta else product(grad, b, False, not tb)
         if self.needs[1]:
             db = product(grad, a, True, ta) if tb else product(a, grad, not ta, False)
-        return da, db, grad.sum(dim=tuple(range(grad.ndim - 1))) if self.needs[2] else None
+        return da, db, ChannelSum.apply(grad) if self.needs[2] else None
 
 
 def product(

@@ -57,6 +57,17 @@ class Sum(Function):
         return grad.reshape(_kept(self.shape, self.dims, True)).expand(self.shape)
 
 
+class ChannelSum(Function):
+    """Over all dimensions but the last: the gradient of a bias."""
+
+    def forward(self, x):
+        self.shape = x.shape
+        return dispatch("reduce_sum", x.reshape(1, prod(x.shape[:-1]), x.shape[-1]))[0]
+
+    def backward(self, grad):
+        return grad.expand(self.shape)
+
+
 class Extreme(Function):
     """The largest or smallest along one dimension, and its first place."""
 

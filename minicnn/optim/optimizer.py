@@ -85,21 +85,24 @@ class Optimizer:
         due = [(param, param.grad, group) for group in self.param_groups for param in group["params"]
                if param.grad is not None]
         for param, grad, _ in due:
-            if (grad.shape, grad.dtype, grad.device) != (param.shape, param.dtype, param.device):
+            same = grad.array.shape == param.array.shape and grad.array.dtype == param.array.dtype
+            if not same or grad.device != param.device:
                 raise ValueError(f"{type(self).__name__}: a gradient is {grad.dtype} {grad.shape} on {grad.device}, "
                                  f"its parameter {param.dtype} {param.shape} on {param.device}; nothing was changed")
+        slots = {id(group): self.slots(group) for group in self.param_groups}
         for param, grad, group in due:
-            state = self._state_of(param, group)
+            state = self._state_of(param, slots[id(group)])
             self.update(param, grad, state, group)
             param.touch()
             state["step"] += 1
 
-    def _state_of(self, param: Tensor, group: Group) -> State:
+    def _state_of(self, param: Tensor, slots: dict[str, float]) -> State:
         """The state of a parameter, with the arrays that the options ask for now: they may have changed."""
-        slots, state = self.slots(group), self.state.get(param, {"step": 0})
-        if param not in self.state or state.keys() != {"step", *slots}:
-            arrays = {name: state[name] if name in state else filled(param, value) for name, value in slots.items()}
-            self.state[param] = state = {"step": state["step"]} | arrays
+        state = self.state.get(param)
+        if state is None or len(state) != len(slots) + 1 or not slots.keys() <= state.keys():
+            before = state or {"step": 0}
+            arrays = {name: before[name] if name in before else filled(param, value) for name, value in slots.items()}
+            self.state[param] = state = {"step": before["step"]} | arrays
         return state
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -19,7 +19,7 @@ PRODUCTS = {
     "deep": (1, 1, 5, 1031, 3), "no_inner": (2, 1, 13, 0, 5), "no_rows": (1, 1, 0, 3, 5), "no_columns": (1, 1, 3, 5, 0),
     "no_batch": (0, 1, 3, 5, 2), "no_batches": (0, 0, 3, 5, 2), "large": (1, 1, 61, 301, 83),
     "large_batch": (17, 17, 19, 13, 23), "large_one_b": (9, 1, 33, 29, 35), "large_deep": (1, 1, 19, 2053, 21),
-    "large_row": (1, 1, 1, 601, 305), "large_column": (1, 1, 301, 305, 1),
+    "large_pieces": (1, 1, 205, 401, 131), "large_row": (1, 1, 1, 601, 305), "large_column": (1, 1, 301, 305, 1),
 }
 
 
