@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import minicnn as mc
+from minicnn.benchmarks import parts
 from minicnn.benchmarks.__main__ import commands
+from minicnn.benchmarks.results import Settings
+from minicnn.benchmarks.run import measure
 from minicnn.benchmarks.worker import Task, results
+from minicnn.benchmarks.workloads import find
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["run", "--nets", "mnist", "--batch", "2", "--seconds", "0.2", "--threads", "1", "--peers", ""]
@@ -56,3 +61,14 @@ def test_processes_at_once():
 def test_a_process_that_ends_says_why():
     with pytest.raises(RuntimeError, match="KeyError: 'nothing'"):
         results([Task("minicnn", "nothing", 2, threads=1)])
+
+
+def test_what_each_way_to_be_fast_is_worth():
+    settings = Settings(parts=("without", "limits"), works=(find("mnist"),), peers=(), threads=1, batches=(2,),
+                        seconds=0.01)
+    rows = [measure(job) for job in parts.jobs(settings)]
+    assert [row.measured.status for row in rows] == ["run"] * len(rows), rows
+    assert [row.work for row in rows[:3]] == ["mnist without Winograd's algorithm", "mnist without fusion",
+                                              "mnist without memory kept for reuse"]
+    assert {row.measured.unit for row in rows[3:]} == {"GFLOP/s", "GB/s"}
+    assert mc.nn.fuse.fusion_enabled()
