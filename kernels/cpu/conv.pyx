@@ -158,6 +158,10 @@ def conv2d_weight_grad(x, dy, dw, kernel, stride, padding, dilation, groups, alg
     skip_pixels(&c)
     if c.winograd:
         winograd_weight_grad(&c, <const float*>data(x), <const float*>data(dy), <float*>data(dw))
+    elif better_turned(&c) and x.dtype == F32:
+        turned_weight_grad(&c, <const float*>data(x), <const float*>data(dy), <float*>data(dw))
+    elif better_turned(&c):
+        turned_weight_grad(&c, <const double*>data(x), <const double*>data(dy), <double*>data(dw))
     elif x.dtype == F32:
         weight_grad(&c, <const float*>data(x), <const float*>data(dy), <float*>data(dw))
     else:

@@ -171,7 +171,8 @@ cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layou
     c.piece = min(c.piece, c.terms)
     c.pieces = max(1, ceil_div(c.terms, max(1, c.piece)))  # a sum of nothing is 0, and is written too
     cover_phases(c, phases, count, &cut)
-    choose_bands(&cut, BAND_PIXELS, BAND_BYTES // sizeof(real) // max(1, c.D if c.depthwise else c.piece))
+    choose_bands(&cut, BAND_PIXELS, (2 * BAND_BYTES if c.depthwise else BAND_BYTES) // sizeof(real)
+                 // max(1, c.D if c.depthwise else c.piece))
     c.chunks = min(c.panels, ceil_div(TASKS, cut.bands * c.groups))
     tasks = cut.bands * c.groups * c.chunks
     depth = ceil_div(c.panels, c.chunks) * width if c.depthwise else c.piece

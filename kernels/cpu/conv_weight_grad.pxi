@@ -10,6 +10,7 @@ cdef enum:
     GRAD_NUMBERS = 4194304      # of all partial sums together
     TASK_PANELS = 16            # of filters, and
     TASK_BLOCKS = 3             # of GRAD_CHANNELS that a task takes, or the copies would not pay
+    TURNED_PIXELS = 64          # fewer are not worth turning the result
 
 cdef struct Pixels:             # where to read channels of x: steps, and from one plane of channels to the next
     Steps steps
@@ -164,5 +165,31 @@ cdef int weight_grad(Conv* c, const real* x, const real* dy, real* dw) except -1
                              <Py_ssize_t*>(buffer + x_bytes + dy_bytes))
         if parts > 1:
             add_parts(partial, parts, size, dw)
+    give_back(workspace)
+    return 0
+
+
+cdef bint better_turned(const Conv* c) noexcept nogil:
+    """Whether this is a product of matrices, x^T dy, better made as dy^T x and turned around: rows of tiles cost more
+    to copy than columns, so the side that has more numbers should give the columns."""
+    cdef bint product = (c.groups == c.R == c.S == c.N == c.H == c.P == c.stride_h == c.stride_w == 1 and c.W == c.Q
+                         and c.top == c.left == 0 and c.steps.pixel == c.C and not c.depthwise)
+    return product and c.K < c.C and c.Q > TURNED_PIXELS
+
+
+cdef int turned_weight_grad(const Conv* c, const real* x, const real* dy, real* dw) except -1:
+    """The same as weight_grad, with x and dy in each other's place."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), block, channel, filter
+    cdef Conv turned = c[0]
+    cdef Workspace workspace = take_workspace(c.C * c.K * sizeof(real))
+    cdef real* result = <real*>first_line(workspace.block)
+    turned.C = turned.D = turned.terms = c.K
+    turned.K = turned.F = c.C
+    turned.steps = whole_picture(1, c.Q, c.K).steps
+    weight_grad(&turned, dy, x, result)
+    for block in prange(ceil_div(c.C, width), nogil=True, num_threads=threads(c.C * c.K)):
+        for filter in range(c.K):
+            for channel in range(block * width, min((block + 1) * width, c.C)):
+                dw[channel * c.K + filter] = result[filter * c.C + channel]
     give_back(workspace)
     return 0

@@ -18,10 +18,12 @@ include "tile.pxi"
 from cython.parallel cimport prange, threadid
 
 cdef enum:
-    ROWS = 384              # of a block
+    ROWS = 768              # of a block, at most
+    ROW_NUMBERS = 73728     # of those that are read at a time: a share of the second-level cache
     COLUMNS = 512           # of a block; fewer if there are not
     TASKS = 12              # blocks
     STEPS = 384             # of the sum at a time
+    PANELS = 4              # of columns that are packed at a time
     PART_STEPS = 512        # of the sum that are worth a part
     DOTS = 96               # rows of a task where there is one column
     MOST_LANES = 192        # TILE_ROWS rows of two vectors of 64 bytes
@@ -36,60 +38,64 @@ cdef struct Product:
     Py_ssize_t rows, columns, row_blocks, column_blocks, parts
 
 
-cdef void pack_rows(const Product* p, const real* a, Py_ssize_t rows, Py_ssize_t steps, real* to) noexcept nogil:
-    """Put rows that are neighbours (p.a.next is 1) into tiles: [tiles][steps][TILE_ROWS]."""
-    cdef Py_ssize_t full = rows // TILE_ROWS, s, t, j
-    for s in range(steps):
-        for t in range(full):
-            for j in range(TILE_ROWS):
-                to[(t * steps + s) * TILE_ROWS + j] = a[t * TILE_ROWS + j]
-        for j in range(rows - full * TILE_ROWS):
-            to[(full * steps + s) * TILE_ROWS + j] = a[full * TILE_ROWS + j]
-        a += p.a.step
+cdef const real* read_rows(const Product* p, const real* a, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps,
+                           real* buffer, Py_ssize_t* table) noexcept nogil:
+    """Where to read rows, which begin where the table says: in place or copied into the buffer.
+
+    Rows that are neighbours are copied into tiles, [tiles][steps][TILE_ROWS]; others, if many columns meet them, behind
+    each other: at steps of a power of two, as large matrices have them, they compete for the same places of the cache.
+    """
+    cdef Py_ssize_t i, j, next = p.a.next
+    if p.a.step != 1:
+        copy_planes(a, p.a.step, buffer, TILE_ROWS, steps * TILE_ROWS, rows, steps)
+        for i in range(whole_tiles(rows)):
+            j = min(i, rows - 1)
+            table[i] = j // TILE_ROWS * steps * TILE_ROWS + j % TILE_ROWS
+        return buffer
+    if steps < next and columns > PANELS * tile_width(sizeof(real)):
+        copy_pieces(a, next, buffer, steps, steps, rows)
+        a, next = buffer, steps
+    for i in range(whole_tiles(rows)):
+        table[i] = min(i, rows - 1) * next
+    return a
 
 
 cdef void pack_columns(const Product* p, const real* b, Py_ssize_t columns, Py_ssize_t steps, real* to) noexcept nogil:
-    """Put the columns of a tile beside each other, zeros where there are fewer: [steps][width]."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), s, j
+    """Put the columns of each tile beside each other, zeros where there are fewer: [tiles][steps][width]."""
+    cdef Py_ssize_t width = tile_width(sizeof(real)), column, s
     if p.b.next == 1:
-        copy_pieces(b, p.b.step, to, width, columns, steps)
+        copy_planes(b, p.b.step, to, width, steps * width, columns, steps)
         return
-    for s in range(steps):
-        for j in range(columns):
-            to[j] = b[s * p.b.step + j * p.b.next]
-        for j in range(columns, width):
-            to[j] = 0
-        to += width
+    for column in range(ceil_div(columns, width) * width):
+        for s in range(steps):
+            to[s * width] = b[column * p.b.next + s * p.b.step] if column < columns else 0
+        to += 1 if (column + 1) % width else (steps - 1) * width + 1
 
 
 cdef void add_piece(const Product* p, const real* a, const real* b, const real* bias, real* y, Py_ssize_t y_row,
                     Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, bint add, real* a_buffer, real* b_buffer,
                     Py_ssize_t* table) noexcept nogil:
     """A block of y (+)= so many steps of its sums (+ bias)."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), start = 0, panel, column, i, j
+    cdef Py_ssize_t width = tile_width(sizeof(real)), start = 0, packed = 0, panel, column, i
+    cdef bint in_place = p.b.next == 1 and rows <= 2 * TILE_ROWS    # packing would not pay
     cdef Py_ssize_t* places = table + whole_tiles(rows)
     cdef const real* b_panel
-    cdef Walk walk = Walk(1, steps, 1, width, &start)
+    cdef Walk walk = Walk(1, steps, 1 if p.a.step == 1 else TILE_ROWS, width, &start)
     cdef Store store = Store(0, 0, add, NULL)
     for i in range(whole_tiles(rows)):
-        table[i] = min(i, rows - 1) * p.a.next
         places[i] = i * y_row
-    if p.a.step != 1:
-        pack_rows(p, a, rows, steps, a_buffer)
-        a = a_buffer
-        walk.a_step = TILE_ROWS
-        for i in range(whole_tiles(rows)):
-            j = min(i, rows - 1)
-            table[i] = j // TILE_ROWS * steps * TILE_ROWS + j % TILE_ROWS
+    a = read_rows(p, a, rows, columns, steps, a_buffer, table)
     for panel in range(ceil_div(columns, width)):
         column = panel * width
         store.width = min(width, columns - column)
-        if p.b.next == 1 and store.width == width and rows <= 2 * TILE_ROWS:    # packing would not pay
+        if in_place and store.width == width:
             b_panel = b + column
             walk.b_step = p.b.step
         else:
-            pack_columns(p, b + column * p.b.next, store.width, steps, b_buffer)
-            b_panel = b_buffer
+            if in_place or panel % PANELS == 0:
+                pack_columns(p, b + column * p.b.next, min(PANELS * width, columns - column), steps, b_buffer)
+                packed = panel
+            b_panel = b_buffer + (panel - packed) * steps * width
             walk.b_step = width
         for i in range(ceil_div(rows, TILE_ROWS)):
             store.height = min(TILE_ROWS, rows - i * TILE_ROWS)
@@ -172,7 +178,7 @@ cdef int multiply(Product* p, const real* a, const real* b, const real* bias, re
         for task in prange(tasks, nogil=True, num_threads=team, schedule="dynamic"):
             dot_task(p, a, b, bias, y, task)
         return 0
-    p.row_blocks = ceil_div(p.M, ROWS)
+    p.row_blocks = ceil_div(p.M, min(ROWS, ROW_NUMBERS // max(1, min(p.K, STEPS))))
     p.rows = whole_tiles(ceil_div(p.M, p.row_blocks))
     p.row_blocks = ceil_div(p.M, p.rows)
     p.column_blocks = ceil_div(p.N, COLUMNS)
@@ -185,8 +191,8 @@ cdef int multiply(Product* p, const real* a, const real* b, const real* bias, re
     tasks = blocks * p.parts
     # the workspace: partial sums, and for each thread packed rows, packed columns, a turned block and a table of places
     cdef Py_ssize_t partial_bytes = whole_lines(p.batch * p.parts * p.M * p.N * sizeof(real)) if p.parts > 1 else 0
-    cdef Py_ssize_t a_bytes = whole_lines(p.rows * STEPS * sizeof(real)) if p.a.step != 1 else 0
-    cdef Py_ssize_t b_bytes = whole_lines(width * STEPS * sizeof(real))
+    cdef Py_ssize_t a_bytes = whole_lines(p.rows * STEPS * sizeof(real))
+    cdef Py_ssize_t b_bytes = whole_lines(PANELS * width * STEPS * sizeof(real))
     cdef Py_ssize_t y_bytes = whole_lines(p.rows * p.columns * sizeof(real)) if p.turned else 0
     cdef Py_ssize_t own_bytes = a_bytes + b_bytes + y_bytes + whole_lines(2 * p.rows * sizeof(Py_ssize_t))
     cdef Workspace workspace = take_workspace(partial_bytes + team * own_bytes)

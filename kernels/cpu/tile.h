@@ -123,7 +123,7 @@ TILE_INLINE void OF_TYPE(store_row)(Vector sum0, Vector sum1, ptrdiff_t width, c
 TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, const Walk *walk, const Store *store, const REAL *a,
                                    const ptrdiff_t *rows, const REAL *b, const REAL *bias, REAL *y,
                                    const ptrdiff_t *places) {
-    for (ptrdiff_t j = 0; j < store->height; j++) {
+    for (ptrdiff_t j = 0; !channels && j < store->height; j++) {
         __builtin_prefetch(y + places[j], 1);
         __builtin_prefetch(y + places[j] + 2 * LANES - 1, 1);
     }
