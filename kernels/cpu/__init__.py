@@ -16,16 +16,22 @@ from ..contracts import CONTRACTS
 from .algorithms import can_winograd, choose
 
 
+#: How often a thread looks for work before it goes to sleep: some 0.1 ms.
+SPINS = "5000"
+
+
 def _load_host() -> ModuleType:
-    """The module that brings OpenMP with it, loaded so that idle threads soon go to sleep.
+    """The module that brings OpenMP with it, loaded so that idle threads soon go to sleep, but not at once.
 
     GCC's OpenMP lets a thread that waits spin for milliseconds. On a machine that has other things to do it then waits
-    for a processor that a spinning thread holds, and a training step takes ten times as long. The library reads its
-    setting when it is loaded; what the user has set stands, and other libraries' settings stay as they are.
+    for a processor that a spinning thread holds, and a training step takes ten times as long. A thread that sleeps,
+    though, takes longer to wake than many a kernel to run: a step on two pictures takes twice as long. SPINS is about
+    the time from one kernel of a step to the next. The library reads its setting when it is loaded; what the user has
+    set stands, and other libraries' settings stay as they are.
     """
     quiet = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ)
     if quiet:
-        os.environ["GOMP_SPINCOUNT"] = "300"
+        os.environ["GOMP_SPINCOUNT"] = SPINS
     try:
         return importlib.import_module(f"{__name__}._host")
     except ModuleNotFoundError as error:

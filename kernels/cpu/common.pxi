@@ -33,6 +33,11 @@ cdef inline int threads(Py_ssize_t work) noexcept nogil:
     return 1 if work < 32768 else _threads
 
 
+cdef inline int threads_for_products(Py_ssize_t products) noexcept nogil:
+    """The same for multiply-adds, of which a vector unit does many in one operation."""
+    return threads(products // 16)
+
+
 cdef inline void* data(object array) except? NULL:
     """Where a C-contiguous array begins; NULL for None."""
     if array is None:

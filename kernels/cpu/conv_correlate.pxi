@@ -156,7 +156,7 @@ cdef void cover_phases(const Conv* c, const Phase* phases, Py_ssize_t count, Cut
 cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layout, const real* x, const real* w,
                    const real* bias, const Finish* finish, real* y, kept, key) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(real)), filters = 0, taps = 0, tasks, task, depth, i
-    cdef int team = threads(c.N * c.P * c.Q * c.K * c.R * c.S * c.terms)
+    cdef int team = threads_for_products(c.N * c.P * c.Q * c.K * c.R * c.S * c.terms)
     cdef Cut cut
     if c.N * c.P * c.Q * c.K == 0:
         return 0

@@ -127,7 +127,7 @@ cdef void add_parts(const real* partial, Py_ssize_t parts, Py_ssize_t size, real
 cdef int weight_grad(Conv* c, const real* x, const real* dy, real* dw) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(real)), size = c.R * c.S * c.terms * c.K
     cdef Py_ssize_t parts, tasks, task, panels, depth
-    cdef int team = threads(c.N * c.P * c.Q * size)
+    cdef int team = threads_for_products(c.N * c.P * c.Q * size)
     cdef Cut cut
     if c.N * c.P * c.Q * size == 0:
         memset(dw, 0, size * sizeof(real))

@@ -237,7 +237,7 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
                             const float* bias, const Finish* finish, float* y, kept, key) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(c.C)
     cdef Py_ssize_t most, chunks
-    cdef int team = threads(c.N * c.P * c.Q * c.K * c.R * c.S * c.C)
+    cdef int team = threads_for_products(c.N * c.P * c.Q * c.K * c.R * c.S * c.C)
     cdef Correlation job
     cdef bint few_filters, keep_filters, by_squares
     if c.N * c.P * c.Q * c.K == 0:
@@ -379,7 +379,7 @@ cdef void share_out_units(const FilterGrad* job, float* x, float* dy, float* dw,
 cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, float* dw) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(float)), size = c.R * c.S * c.C * c.K
     cdef Py_ssize_t x_panels = ceil_div(c.C, width), square, most, parts, part
-    cdef int team = threads(c.N * c.P * c.Q * size)
+    cdef int team = threads_for_products(c.N * c.P * c.Q * size)
     cdef FilterGrad job
     cdef bint by_squares
     if c.N * c.P * c.Q * size == 0:

@@ -170,7 +170,7 @@ cdef void add_parts(const Product* p, const real* partial, const real* bias, rea
 
 cdef int multiply(Product* p, const real* a, const real* b, const real* bias, real* y) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(real)), blocks, tasks, task
-    cdef int team = threads(p.batch * p.M * p.N * p.K)
+    cdef int team = threads_for_products(p.batch * p.M * p.N * p.K)
     if p.batch * p.M * p.N == 0:
         return 0
     if p.N == 1 and p.a.step == 1:
