@@ -2,8 +2,10 @@
 
 The sides take turns, so that drifts of the machine's speed meet both; a sample in which the process was preempted
 (an involuntary context switch) is dropped with its partner; what is reported is the median of the ratios of partners.
+A turn is one call, or of short ones as many as fill TURN, as they follow each other in a training.
 """
 
+import math
 import resource
 import statistics
 import time
@@ -13,6 +15,7 @@ from itertools import compress
 
 Step = Callable[[], object]
 
+TURN = 0.02  # seconds
 FEWEST = 5  # rounds, however long one takes; with fewer clean ones than this, all of them count
 
 
@@ -59,11 +62,12 @@ def _rounds(steps: Sequence[Step], seconds: float, warmup: int) -> tuple[list[li
     for _ in range(warmup):
         for step in steps:
             step()
+    counts = [math.ceil(TURN / max(_timed(step, 1)[0], 1e-6)) for step in steps]
     times: list[list[float]] = []
     clean: list[bool] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < FEWEST:
-        samples = [_timed(step) for step in steps]
+        samples = [_timed(step, count) for step, count in zip(steps, counts, strict=True)]
         times.append([taken for taken, _ in samples])
         clean.append(all(undisturbed for _, undisturbed in samples))
     counting = counted(times, clean)
@@ -75,9 +79,14 @@ def counted(rounds: Sequence[list[float]], clean: Sequence[bool]) -> list[list[f
     return list(compress(rounds, clean)) if sum(clean) >= FEWEST else list(rounds)
 
 
-def _timed(step: Step) -> tuple[float, bool]:
+def _timed(step: Step, count: int) -> tuple[float, bool]:
+    """Seconds per call of `count` in a row, and whether nobody took the processor away meanwhile."""
     time.sleep(0.01)  # the other side's threads may still be spinning: let them go to sleep
+    if count > 1:
+        step()  # the first of a row of short ones finds threads asleep and caches full of the other side's data
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     start = time.perf_counter()
-    step()
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw == switches
+    for _ in range(count):
+        step()
+    taken = (time.perf_counter() - start) / count
+    return taken, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw == switches
