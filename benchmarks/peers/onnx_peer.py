@@ -57,6 +57,8 @@ class Inference:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        # Its threads look for work for a while after each answer: on two cores they would slow the other side down.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         path = export(work, len(data[0][0]))
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.data = cycle([np.ascontiguousarray(x.transpose(0, 3, 1, 2)) for x, _ in data])

@@ -213,38 +213,35 @@ class Filters:
     """Filters and bias of a convolution, a normalisation behind it included, and what a kernel prepares of them."""
 
     def __init__(self, conv: Conv2d, norm: BatchNorm2d | None):
-        self.sources = _sources(conv, norm)
-        self.versions = [(t.array, t._version[0]) for t in self.sources]
+        self.norm = norm
         self.kept: dict[Any, Any] = {}
         self.weight: Tensor = conv.weight
         self.bias: Tensor | None = conv.bias
+        registries = [conv._parameters]
         if norm is not None:
             scale, shift = scale_and_shift(norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)
             self.weight = conv.weight * scale
             self.bias = shift if conv.bias is None else conv.bias * scale + shift
+            registries += [norm._parameters, norm._buffers]
+        self.sources = [(registry, name, tensor, None if tensor is None else (tensor.array, tensor._version[0]))
+                        for registry in registries for name, tensor in registry.items()]
 
-    def are_of(self, conv: Conv2d, norm: BatchNorm2d | None) -> bool:
-        """Whether they were made of these, and those have not changed since."""
-        now = _sources(conv, norm)
-        return len(now) == len(self.sources) and all(
-            new is old and new.array is array and new._version[0] == version
-            for new, old, (array, version) in zip(now, self.sources, self.versions, strict=True)
-        )
+    def are_of(self, norm: BatchNorm2d | None) -> bool:
+        """Whether they include this normalisation, and all that they were made of is as it was."""
+        for registry, name, tensor, state in self.sources:
+            if registry.get(name) is not tensor:
+                return False
+            if state is not None and (tensor.array is not state[0] or tensor._version[0] != state[1]):
+                return False
+        return norm is self.norm
 
 
 _filters: WeakKeyDictionary[Conv2d, Filters] = WeakKeyDictionary()
 
 
-def _sources(conv: Conv2d, norm: BatchNorm2d | None) -> list[Tensor]:
-    tensors = [conv.weight, conv.bias]
-    if norm is not None:
-        tensors += [norm.running_mean, norm.running_var, norm.weight, norm.bias]
-    return [t for t in tensors if t is not None]
-
-
 def _filters_of(conv: Conv2d, norm: BatchNorm2d | None) -> Filters:
     """Made once for as long as the parameters stay the same."""
     found = _filters.get(conv)
-    if found is None or not found.are_of(conv, norm):
+    if found is None or not found.are_of(norm):
         found = _filters[conv] = Filters(conv, norm)
     return found

@@ -1,15 +1,30 @@
 """Checks and conversions of arguments that the ops share. Errors name the op and the argument."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache, wraps
 from typing import Any
 
 import numpy as np
 
-from ..tensor import FLOATS, Tensor
+from ..tensor import FLOATS, F, Tensor
 
 Pair = tuple[int, int]
 
 _INTS = (int, np.integer)
+
+
+def remembered(function: F) -> F:
+    """Decorator for a function of shapes and settings: a network asks for the same ones in every step."""
+    cached = lru_cache(maxsize=4096, typed=True)(function)
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        try:
+            return cached(*args)
+        except TypeError:  # there is a list among the arguments, or the function itself refuses them
+            return function(*args)
+
+    return call  # type: ignore[return-value]
 
 
 def is_int(value: Any) -> bool:

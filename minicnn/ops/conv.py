@@ -12,7 +12,7 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor
 from .activation import ActivationGrad, Relu, Relu6
-from .arguments import Pair, is_int, need_float, need_rank, pair
+from .arguments import Pair, is_int, need_float, need_rank, pair, remembered
 from .reduce import ChannelSum
 
 Padding = int | str | Sequence[Any]
@@ -150,14 +150,25 @@ def convolve(
     need_float("conv2d", x=x, weight=weight, bias=bias, add=add)
     need_rank("conv2d", "x", x, "N, H, W, C_in")
     need_rank("conv2d", "weight", weight, "kH, kW, C_in / groups, C_out")
-    steps = pair("conv2d", "stride", stride)
-    holes = pair("conv2d", "dilation", dilation)
-    check_groups("conv2d", groups, x.shape[-1], weight, bias)
-    edges = padding_2d("conv2d", padding, x.shape[1:3], weight.shape[:2], steps, holes)
-    check_reach("conv2d", x.shape[1:3], edges, weight.shape[:2], holes)
+    steps, edges, holes = resolve(x.shape, weight.shape, stride, padding, dilation, groups)
+    if bias is not None and bias.shape != weight.shape[3:]:
+        raise ValueError(f"conv2d: bias has shape {bias.shape}, expected {weight.shape[3:]}")
     kind = Conv2d if straight or (low, high) == (-inf, inf) else ClippedConv2d
     return kind.apply(x, weight, bias, add, stride=steps, padding=edges, dilation=holes, groups=groups, low=low,
                       high=high, kept=kept)
+
+
+@remembered
+def resolve(
+    x: tuple[int, ...], weight: tuple[int, ...], stride: Any, padding: Padding, dilation: Any, groups: Any
+) -> tuple[Pair, tuple[int, int, int, int], Pair]:
+    """Stride, padding and dilation of a convolution for the shapes of x and weight, once they are known to fit."""
+    steps = pair("conv2d", "stride", stride)
+    holes = pair("conv2d", "dilation", dilation)
+    check_groups("conv2d", groups, x[-1], weight)
+    edges = padding_2d("conv2d", padding, x[1:3], weight[:2], steps, holes)
+    check_reach("conv2d", x[1:3], edges, weight[:2], holes)
+    return steps, edges, holes
 
 
 def check_reach(
@@ -176,22 +187,20 @@ def check_reach(
             )
 
 
-def check_groups(name: str, groups: int, channels: int, weight: Tensor, bias: Tensor | None) -> None:
-    """The channels of input, weight and bias fit each other."""
-    *kernel, per_group, filters = weight.shape
+def check_groups(name: str, groups: int, channels: int, weight: tuple[int, ...]) -> None:
+    """The channels of an input fit a weight of some shape."""
+    *kernel, per_group, filters = weight
     if not is_int(groups) or groups < 1:
         raise ValueError(f"{name}: groups must be a positive int, got {groups!r}")
     if per_group * groups != channels:
         raise ValueError(
-            f"{name}: x has {channels} channels, but weight of shape {weight.shape} with groups={groups} expects "
+            f"{name}: x has {channels} channels, but weight of shape {weight} with groups={groups} expects "
             f"{per_group * groups}; channels come last, as in (N, H, W, C)"
         )
     if filters % groups:
         raise ValueError(f"{name}: {filters} filters do not divide into {groups} groups")
     if 0 in kernel:
-        raise ValueError(f"{name}: weight of shape {weight.shape} has an empty kernel")
-    if bias is not None and bias.shape != (filters,):
-        raise ValueError(f"{name}: bias has shape {bias.shape}, expected ({filters},)")
+        raise ValueError(f"{name}: weight of shape {weight} has an empty kernel")
 
 
 def padding_2d(

@@ -6,7 +6,7 @@ from typing import Any
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor
-from .arguments import Pair, need_float, need_rank, pair
+from .arguments import Pair, need_float, need_rank, pair, remembered
 
 
 class MaxPool2d(Function):
@@ -107,6 +107,14 @@ def _geometry(
     """Kernel, stride, padding, dilation and output size as pairs, checked."""
     need_float(name, x=x)
     need_rank(name, "x", x, "N, H, W, C")
+    return _windows_of(name, x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@remembered
+def _windows_of(
+    name: str, x: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> tuple[Pair, Pair, Pair, Pair, Pair]:
+    """The same for x of some shape."""
     kernel = pair(name, "kernel_size", kernel_size)
     steps = kernel if stride is None else pair(name, "stride", stride)
     edges, holes = pair(name, "padding", padding, least=0), pair(name, "dilation", dilation)
@@ -114,7 +122,7 @@ def _geometry(
         if p > k // 2:
             raise ValueError(f"{name}: padding must be at most half the kernel, got {p} for a kernel of {k}")
     size = tuple(
-        _windows(name, *along, ceil_mode) for along in zip(x.shape[1:3], kernel, steps, edges, holes, strict=True)
+        _windows(name, *along, ceil_mode) for along in zip(x[1:3], kernel, steps, edges, holes, strict=True)
     )
     return kernel, steps, edges, holes, size  # type: ignore[return-value]
 
