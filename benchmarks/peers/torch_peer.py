@@ -1,7 +1,6 @@
 """PyTorch's side of a workload, at its best: of its two memory layouts the faster one, and the fused Adam."""
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from ..ours import State
+from ..pairs import alternate
 from ..workloads import Batch, Workload
 from .torch_nets import NETS
 
@@ -84,15 +84,7 @@ class Runs(Protocol):
 
 
 def fastest_layout(make: Callable[[str], Runs]) -> str:
-    """The memory layout in which a few steps of what `make` gives for it take less time."""
-    def taken(layout: str) -> float:
-        side = make(layout)
-        side.step()
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            side.step()
-            times.append(time.perf_counter() - start)
-        return statistics.median(times)
-
-    return min(LAYOUTS, key=taken)
+    """The memory layout in which steps of what `make` gives for it take less time: both in turn, for a few seconds."""
+    first, second = LAYOUTS
+    pairing = alternate(make(first).step, make(second).step, seconds=3.0)
+    return first if statistics.median(pairing.ratios) > 1 else second

@@ -25,7 +25,8 @@ cdef enum:
     STEPS = 384             # of the sum at a time
     PANELS = 4              # of columns that are packed at a time
     PART_STEPS = 512        # of the sum that are worth a part
-    DOTS = 96               # rows of a task where there is one column
+    DOT_COLUMNS = 4         # so few columns are multiplied with rows one by one,
+    DOTS = 96               # so many rows a task
     MOST_LANES = 192        # TILE_ROWS rows of two vectors of 64 bytes
 
 cdef struct Side:                               # steps to the next matrix, the next row (column), and along the sum
@@ -130,31 +131,34 @@ cdef void multiply_task(const Product* p, const real* a, const real* b, const re
 
 cdef void dot_task(const Product* p, const real* a, const real* b, const real* bias, real* y,
                    Py_ssize_t task) noexcept nogil:
-    """Rows times one column that lies in one piece: vectors of both are multiplied, their lanes added up at the end."""
+    """Rows times a few columns, both in one piece: vectors of both are multiplied, their lanes added up at the end."""
     cdef Py_ssize_t width = tile_width(sizeof(real)), tasks = ceil_div(p.M, DOTS), matrix = task // tasks
-    cdef Py_ssize_t m = task % tasks * DOTS, end = min(m + DOTS, p.M), start = 0, i, j, k
+    cdef Py_ssize_t m = task % tasks * DOTS, end = min(m + DOTS, p.M), start = 0, column, i, j, k
     cdef Py_ssize_t rows[TILE_ROWS]
     cdef Py_ssize_t places[TILE_ROWS]
     cdef real lanes[MOST_LANES]
     cdef real total
+    cdef const real* other
     cdef Walk walk = Walk(1, p.K // width, width, width, &start)
     cdef Store store = Store(TILE_ROWS, width, False, NULL)
     a += matrix * p.a.matrix
     b += matrix * p.b.matrix
-    y += matrix * p.M
+    y += matrix * p.M * p.N
     while m < end:
         store.height = min(TILE_ROWS, end - m)
         for i in range(TILE_ROWS):
             rows[i] = min(m + i, end - 1) * p.a.next
             places[i] = i * width
-        tile(True, &walk, &store, a, rows, b, <const real*>NULL, lanes, places)
-        for i in range(store.height):
-            total = bias[m + i if p.turned else 0] if bias else 0
-            for j in range(width):
-                total += lanes[i * width + j]
-            for k in range(walk.length * width, p.K):
-                total += a[rows[i] + k] * b[k]
-            y[m + i] = total
+        for column in range(p.N):
+            other = b + column * p.b.next
+            tile(True, &walk, &store, a, rows, other, <const real*>NULL, lanes, places)
+            for i in range(store.height):
+                total = bias[m + i if p.turned else column] if bias else 0
+                for j in range(width):
+                    total += lanes[i * width + j]
+                for k in range(walk.length * width, p.K):
+                    total += a[rows[i] + k] * other[k]
+                y[column * p.M + m + i if p.turned else (m + i) * p.N + column] = total
         m += TILE_ROWS
 
 
@@ -173,7 +177,7 @@ cdef int multiply(Product* p, const real* a, const real* b, const real* bias, re
     cdef int team = threads_for_products(p.batch * p.M * p.N * p.K)
     if p.batch * p.M * p.N == 0:
         return 0
-    if p.N == 1 and p.a.step == 1:
+    if p.N <= DOT_COLUMNS and p.a.step == 1 and p.b.step == 1:
         tasks = p.batch * ceil_div(p.M, DOTS)
         for task in prange(tasks, nogil=True, num_threads=team, schedule="dynamic"):
             dot_task(p, a, b, bias, y, task)
