@@ -52,8 +52,7 @@ def dispatch(
     """Run a kernel by its contract's name.
 
     arrays: the contract's inputs in order, None for an optional one that is absent. params: by the contract's names.
-    kept: for a contract that `keeps`: a dict of the caller's, who promises the same weights each time it is passed. The
-    kernel leaves there what it has prepared, and need not do it again.
+    kept: for a contract that `keeps` (see there): a dict of the caller's for what the kernel prepares of its weights.
     Returns the output array, or a tuple of them. ValueError or TypeError where the call doesn't fit the contract.
     """
     contract = CONTRACTS[name]

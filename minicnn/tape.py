@@ -235,10 +235,7 @@ class _Walk:
             )
         if entry.hooks or entry.retained or self.wanted is not None:
             self.show(entry, grads)
-        if self.wanted is None:
-            entry.needs = [edge is not None for edge in entry.edges]
-        else:
-            entry.needs = [self.goes_on(edge) for edge in entry.edges]
+        entry.needs = [edge is not None and (self.wanted is None or self.goes_on(edge)) for edge in entry.edges]
         if True in entry.needs:
             self.pass_on(entry, entry.backward(*grads))
             if not self.retain_graph:
@@ -262,10 +259,10 @@ class _Walk:
             own = grad if self.create_graph else _copy(grad)
             tensor.grad = own if tensor.grad is None else tensor.grad + own
 
-    def goes_on(self, edge: Edge | None) -> bool:
-        if edge is None or self.wanted is None or self.leads is None:
-            return edge is not None
-        return edge.key in self.wanted or (edge.entry is not None and id(edge.entry) in self.leads)
+    def goes_on(self, edge: Edge) -> bool:
+        """Whether a wanted tensor can be reached along an edge."""
+        assert self.wanted is not None and self.leads is not None
+        return edge.key in self.wanted or id(edge.entry) in self.leads
 
     def pass_on(self, entry: Function, result: Any) -> None:
         results = result if isinstance(result, tuple) else (result,)

@@ -1,5 +1,7 @@
 """The statistics, on made-up numbers."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -35,18 +37,30 @@ def test_where_nothing_is_clean_all_counts():
 
 def test_sides_take_turns_and_disturbed_samples_are_counted(monkeypatch):
     calls = []
-    samples = iter([(1.0, True), (2.0, True), (1.0, False), (9.0, True)] + [(1.0, True), (2.0, True)] * 4)
+    first = [(1.0, True), (2.0, True)]  # to see how many calls a turn takes
+    samples = iter(first + [(1.0, True), (2.0, True), (1.0, False), (9.0, True)] + [(1.0, True), (2.0, True)] * 4)
 
-    def timed(step):
+    def timed(step, count):
+        assert count == 1  # a second is long enough for a turn
         step()
         return next(samples)
 
     monkeypatch.setattr(pairs, "_timed", timed)
     monkeypatch.setattr(pairs, "FEWEST", 5)
     pairing = alternate(lambda: calls.append("ours"), lambda: calls.append("other"), seconds=-1, warmup=1)
-    assert calls == ["ours", "other"] * 6
+    assert calls == ["ours", "other"] * 7
     assert (pairing.rounds, pairing.clean) == (5, 4)
     assert pairing.other == [2.0, 9.0, 2.0, 2.0, 2.0]  # four clean rounds are too few: all count
+
+
+def test_short_calls_come_in_rows_that_fill_a_turn():
+    calls = []
+
+    def short():
+        calls.append(time.sleep(0.002))
+
+    times = alone(short, seconds=0, warmup=1)
+    assert len(calls) >= 5 * 8 and all(0.002 <= taken < 0.02 for taken in times)
 
 
 def test_alone_takes_time():
