@@ -63,11 +63,12 @@ def _rounds(steps: Sequence[Step], seconds: float, warmup: int) -> tuple[list[li
         for step in steps:
             step()
     counts = [math.ceil(TURN / max(_timed(step, 1)[0], 1e-6)) for step in steps]
+    warm = max(counts) > 1
     times: list[list[float]] = []
     clean: list[bool] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < FEWEST:
-        samples = [_timed(step, count) for step, count in zip(steps, counts, strict=True)]
+        samples = [_timed(step, count, warm) for step, count in zip(steps, counts, strict=True)]
         times.append([taken for taken, _ in samples])
         clean.append(all(undisturbed for _, undisturbed in samples))
     counting = counted(times, clean)
@@ -79,11 +80,12 @@ def counted(rounds: Sequence[list[float]], clean: Sequence[bool]) -> list[list[f
     return list(compress(rounds, clean)) if sum(clean) >= FEWEST else list(rounds)
 
 
-def _timed(step: Step, count: int) -> tuple[float, bool]:
-    """Seconds per call of `count` in a row, and whether nobody took the processor away meanwhile."""
+def _timed(step: Step, count: int, warm: bool = False) -> tuple[float, bool]:
+    """Seconds per call of `count` in a row, and whether nobody took the processor away meanwhile. warm: after one that
+    is not timed: it finds threads asleep and caches full of the other side's data."""
     time.sleep(0.01)  # the other side's threads may still be spinning: let them go to sleep
-    if count > 1:
-        step()  # the first of a row of short ones finds threads asleep and caches full of the other side's data
+    if warm:
+        step()
     switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     start = time.perf_counter()
     for _ in range(count):

@@ -223,8 +223,8 @@ def trace_kernels() -> Iterator[Trace]:
 def set_conv_algorithm(name: str) -> None:
     """Force the algorithm of the convolutions: "auto" chooses by shape, "direct", "winograd", or "reference" (slow).
 
-    Winograd's algorithm does 3x3 and 5x5 filters with stride 1, dilation 1 and one group in float32, with errors up to
-    about 2e-5 of the largest result; NaN and infinity spread to the squares of 4x4 (2x2) outputs that see them. The
+    Winograd's algorithm does 3x3 and 5x5 filters with stride 1, dilation 1 and one group in float32, with errors of at
+    most 5e-5 of the largest result; NaN and infinity spread to the squares of 4x4 (2x2) outputs that see them. The
     direct one does what it can't; `trace_kernels` shows which ran.
     """
     global _conv_algorithm

@@ -15,10 +15,6 @@ def _winograd(on: bool) -> None:
     mc.set_conv_algorithm("auto" if on else "direct")
 
 
-def _reuse(on: bool) -> None:
-    mc.memory.set_limit(mc.memory.LIMIT if on else 0)
-
-
 def _fusion(on: bool) -> None:
     mc.fusion(on)
 
@@ -27,7 +23,6 @@ def _fusion(on: bool) -> None:
 SWITCHES: dict[str, Callable[[bool], None]] = {
     "Winograd's algorithm": _winograd,
     "fusion": _fusion,
-    "memory kept for reuse": _reuse,
 }
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from ..contracts import CONTRACTS
 from .algorithms import can_winograd, choose
 
-
 #: How often a thread looks for work before it goes to sleep: some 0.1 ms.
 SPINS = "5000"
 

@@ -12,7 +12,8 @@ The gradient by the picture is a correlation as well: of dy with the filters tur
 swapped. With a stride, an input pixel meets only some of the taps, those that fit its phase, its place within the
 stride: one correlation for each phase.
 
-Algorithm "depthwise" is for one filter per channel: the same walk with a vector of channels in place of one number.
+Algorithm "depthwise" is for one filter per channel: the same tile with a vector of channels in place of one number,
+which reads everything where it lies (conv_depthwise.pxi).
 Algorithm "winograd" is for 3x3 and 5x5 filters with stride 1 in float32: fewer products (conv_winograd.pxi).
 
 Results do not depend on the number of threads: an output of correlate is one sum in a fixed order, and the number of
@@ -27,6 +28,7 @@ from libc.math cimport INFINITY
 
 include "conv_bands.pxi"
 include "conv_correlate.pxi"
+include "conv_depthwise.pxi"
 include "conv_weight_grad.pxi"
 include "conv_winograd.pxi"
 
@@ -86,6 +88,12 @@ def conv2d_forward(x, w, bias, add, y, stride, padding, dilation, groups, low, h
     if c.winograd:
         winograd_correlate(&c, &phase, &layout, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
                            finish, <float*>data(y), kept, key)
+    elif c.depthwise and x.dtype == F32:
+        correlate_depthwise(&c, &phase, 1, &layout, <const float*>data(x), <const float*>data(w),
+                            <const float*>data(bias), finish, <float*>data(y))
+    elif c.depthwise:
+        correlate_depthwise(&c, &phase, 1, &layout, <const double*>data(x), <const double*>data(w),
+                            <const double*>data(bias), finish, <double*>data(y))
     elif x.dtype == F32:
         correlate(&c, &phase, 1, &layout, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
                   finish, <float*>data(y), kept, key)
@@ -143,6 +151,12 @@ def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algori
         elif c.winograd:
             winograd_correlate(&c, phases, &layout, <const float*>data(dy), <const float*>data(w), NULL,
                                NULL, <float*>data(dx), None, None)
+        elif c.depthwise and dy.dtype == F32:
+            correlate_depthwise(&c, phases, count, &layout, <const float*>data(dy), <const float*>data(w),
+                                <const float*>NULL, NULL, <float*>data(dx))
+        elif c.depthwise:
+            correlate_depthwise(&c, phases, count, &layout, <const double*>data(dy), <const double*>data(w),
+                                <const double*>NULL, NULL, <double*>data(dx))
         elif dy.dtype == F32:
             correlate(&c, phases, count, &layout, <const float*>data(dy), <const float*>data(w), <const float*>NULL,
                       NULL, <float*>data(dx), None, None)

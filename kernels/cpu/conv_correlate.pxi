@@ -93,8 +93,8 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
             m += columns
     for m in range(count, whole_tiles(count)):
         pixels[m] = pixels[0]
-    if c.depthwise or phase.dilation_w == 1:    # a row of taps is one run
-        walk = Walk(phase.R, phase.S * channels, phase.dilation_w * steps.pixel if c.depthwise else 1, width, starts)
+    if phase.dilation_w == 1:   # a row of taps is one run
+        walk = Walk(phase.R, phase.S * channels, 1, width, starts)
         for i in range(phase.R):
             starts[i] = i * phase.dilation_h * steps.row
     else:
@@ -112,28 +112,23 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
         for i in range(ceil_div(count, TILE_ROWS)):
             m = i * TILE_ROWS
             store.height = min(TILE_ROWS, count - m)
-            tile(c.depthwise, &walk, &store, input, pixels + m, packed + panel * size, bias + filter if bias else NULL,
+            tile(False, &walk, &store, input, pixels + m, packed + panel * size, bias + filter if bias else NULL,
                  y + phase.y + filter, places + m)
-        if c.depthwise:
-            input += width
 
 
 cdef void correlate_task(const Conv* c, const Cut* cut, const Phase* phases, Py_ssize_t count, const Layout* layout,
                          const real* x, const real* packed, const real* bias, const Finish* finish, real* y,
                          Py_ssize_t task, real* buffer, Py_ssize_t* table) noexcept nogil:
     """Some filters of one group, in one band: a piece of its input is read once for all phases."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), piece, channel, depth, i
-    cdef bint in_place = inside(cut, c.H, c.W) and (c.C % width == 0 if c.depthwise else c.C == c.piece)
+    cdef Py_ssize_t piece, channel, depth, i
+    cdef bint in_place = inside(cut, c.H, c.W) and c.C == c.piece
     cdef Share share = share_of(c, task)
     cdef Band band = band_at(cut, share.index)
     cdef Picture picture = picture_of(c)
     cdef Steps steps
     cdef const real* input
     for piece in range(c.pieces):
-        if c.depthwise:     # the channels that meet the filters
-            channel, depth = share.first * width, (share.last - share.first) * width
-        else:               # a piece of the channels of the group
-            channel, depth = share.group * c.D + piece * c.piece, min(c.piece, c.D - piece * c.piece)
+        channel, depth = share.group * c.D + piece * c.piece, min(c.piece, c.D - piece * c.piece)
         input = read_window(x, &picture, &band.input, in_place, channel, depth, buffer, &steps)
         for i in range(count):
             correlate_phase(c, cut, phases + i, layout, &share, piece, &band.output, input, &steps, packed, bias,
@@ -155,7 +150,7 @@ cdef void cover_phases(const Conv* c, const Phase* phases, Py_ssize_t count, Cut
 
 cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layout, const real* x, const real* w,
                    const real* bias, const Finish* finish, real* y, kept, key) except -1:
-    cdef Py_ssize_t width = tile_width(sizeof(real)), filters = 0, taps = 0, tasks, task, depth, i
+    cdef Py_ssize_t width = tile_width(sizeof(real)), filters = 0, taps = 0, tasks, task, i
     cdef int team = threads_for_products(c.N * c.P * c.Q * c.K * c.R * c.S * c.terms)
     cdef Cut cut
     if c.N * c.P * c.Q * c.K == 0:
@@ -171,14 +166,12 @@ cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layou
     c.piece = min(c.piece, c.terms)
     c.pieces = max(1, ceil_div(c.terms, max(1, c.piece)))  # a sum of nothing is 0, and is written too
     cover_phases(c, phases, count, &cut)
-    choose_bands(&cut, BAND_PIXELS, (2 * BAND_BYTES if c.depthwise else BAND_BYTES) // sizeof(real)
-                 // max(1, c.D if c.depthwise else c.piece))
+    choose_bands(&cut, BAND_PIXELS, BAND_BYTES // sizeof(real) // max(1, c.piece))
     c.chunks = min(c.panels, ceil_div(TASKS, cut.bands * c.groups))
     tasks = cut.bands * c.groups * c.chunks
-    depth = ceil_div(c.panels, c.chunks) * width if c.depthwise else c.piece
     # the workspace: for each thread a buffer and a table of places; and packed filters, unless the caller keeps them
     cdef Py_ssize_t packed_bytes = whole_lines(filters * sizeof(real))
-    cdef Py_ssize_t buffer_bytes = whole_lines(most_inputs(&cut) * depth * sizeof(real))
+    cdef Py_ssize_t buffer_bytes = whole_lines(most_inputs(&cut) * c.piece * sizeof(real))
     cdef Py_ssize_t table_bytes = whole_lines((2 * whole_tiles(most_outputs(&cut)) + taps) * sizeof(Py_ssize_t))
     prepared = prepared_filters(kept, key, packed_bytes)
     cdef bint ready = kept is not None and key in kept

@@ -11,7 +11,9 @@
        a convolution           rows are pixels, columns are filters, steps are the taps of the filter
        its weight gradient     rows are taps, columns are filters, steps are pixels
        a matrix product        rows and columns are rows and columns
-       depthwise convolution   tile_channels: a vector of channels where the others broadcast one number
+       depthwise gradient      tile_channels: a vector of channels where the others broadcast one number
+
+   A depthwise convolution has a handful of steps, too few for all that: tile_depthwise is its loop.
 
    12 sums, 2 vectors of b and a broadcast number fit the 16 registers of SSE and AVX. Written with the vector
    extensions of GCC and Clang, once for both types: the file includes itself for float and for double. */
@@ -54,6 +56,16 @@ typedef struct {
     int add;
     const Finish *finish;
 } Store;
+
+/* Where the taps of a depthwise filter are, and what is read `news` times soon: the processor is told, as so many rows
+   are read together that it can't see it coming. */
+typedef struct {
+    ptrdiff_t count, news;
+    const ptrdiff_t *a, *b, *soon;
+} Taps;
+
+/* STORE_ROW(j), which each tile defines, for every row: an index that is no constant would put the sums in memory. */
+#define STORE_ROWS STORE_ROW(0) STORE_ROW(1) STORE_ROW(2) STORE_ROW(3) STORE_ROW(4) STORE_ROW(5)
 
 #define REAL float
 #define OF_TYPE(name) name##_float
@@ -145,7 +157,7 @@ TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, const Walk *walk, 
     if (j < store->height)                                                                                             \
         OF_TYPE(store_row)(sum[j][0], sum[j][1], store->width, store->add ? y + places[j] : bias, store->finish,       \
                            places[j], y);
-    STORE_ROW(0) STORE_ROW(1) STORE_ROW(2) STORE_ROW(3) STORE_ROW(4) STORE_ROW(5)
+    STORE_ROWS
 #undef STORE_ROW
 }
 
@@ -160,6 +172,36 @@ static void OF_TYPE(tile)(const Walk *walk, const Store *store, const REAL *a, c
 static void OF_TYPE(tile_channels)(const Walk *walk, const Store *store, const REAL *a, const ptrdiff_t *rows,
                                    const REAL *b, const REAL *bias, REAL *y, const ptrdiff_t *places) {
     OF_TYPE(any_tile)(1, 2, walk, store, a, rows, b, bias, y, places);
+}
+
+/* TILE_ROWS pixels of a depthwise convolution that see the same taps:
+
+       y[places[j] + k] = bias[k] + sum over taps t of a[rows[j] + taps->a[t] + k] * b[taps->b[t] + k]
+
+   Not inlined: in the loop over the channels GCC would clip number by number. */
+static __attribute__((noinline)) void OF_TYPE(tile_depthwise)(const Taps *taps, const Store *store, const REAL *a,
+                                                              const ptrdiff_t *rows, const REAL *b, const REAL *bias,
+                                                              REAL *y, const ptrdiff_t *places) {
+    const Vector zero = {0};
+    Vector sum[TILE_ROWS][2] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
+    const REAL *row[TILE_ROWS];
+    for (int j = 0; j < TILE_ROWS; j++) row[j] = a + rows[j];
+    for (ptrdiff_t t = 0; t < taps->news; t++)
+        for (int j = 0; j < TILE_ROWS; j++) __builtin_prefetch(row[j] + taps->soon[t], 0, 2);
+    for (ptrdiff_t t = 0; t < taps->count; t++) {
+        const ptrdiff_t at = taps->a[t];
+        const REAL *tap = b + taps->b[t];
+        const Vector b0 = AT(tap), b1 = AT(tap + LANES);
+        for (int j = 0; j < TILE_ROWS; j++) {
+            sum[j][0] += AT(row[j] + at) * b0;
+            sum[j][1] += AT(row[j] + at + LANES) * b1;
+        }
+    }
+#define STORE_ROW(j)                                                                                                   \
+    if (j < store->height)                                                                                             \
+        OF_TYPE(store_row)(sum[j][0], sum[j][1], store->width, bias, store->finish, places[j], y);
+    STORE_ROWS
+#undef STORE_ROW
 }
 
 /* Copy `count` pieces of `numbers` numbers; each is followed by zeros up to the next, to_step further on. The empty asm

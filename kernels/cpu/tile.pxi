@@ -10,6 +10,11 @@ cdef extern from "tile.h" nogil:
     ctypedef struct Finish:
         const void* added
         double low, high
+    ctypedef struct Taps:
+        Py_ssize_t count, news
+        const Py_ssize_t* a
+        const Py_ssize_t* b
+        const Py_ssize_t* soon
     ctypedef struct Store:
         Py_ssize_t height, width
         bint add
@@ -22,6 +27,10 @@ cdef extern from "tile.h" nogil:
                              const float* bias, float* y, const Py_ssize_t* places)
     void tile_channels_double(const Walk*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
                               const double* bias, double* y, const Py_ssize_t* places)
+    void tile_depthwise_float(const Taps*, const Store*, const float* a, const Py_ssize_t* rows, const float* b,
+                              const float* bias, float* y, const Py_ssize_t* places)
+    void tile_depthwise_double(const Taps*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
+                               const double* bias, double* y, const Py_ssize_t* places)
     void copy_pieces_float(const float* source, Py_ssize_t source_step, float* to, Py_ssize_t to_step,
                            Py_ssize_t numbers, Py_ssize_t count)
     void copy_pieces_double(const double* source, Py_ssize_t source_step, double* to, Py_ssize_t to_step,
@@ -44,6 +53,14 @@ cdef inline void tile(bint channels, const Walk* walk, const Store* store, const
             tile_channels_double(walk, store, a, rows, b, bias, y, places)
         else:
             tile_double(walk, store, a, rows, b, bias, y, places)
+
+
+cdef inline void tile_depthwise(const Taps* taps, const Store* store, const real* a, const Py_ssize_t* rows,
+                                const real* b, const real* bias, real* y, const Py_ssize_t* places) noexcept nogil:
+    if real is float:
+        tile_depthwise_float(taps, store, a, rows, b, bias, y, places)
+    else:
+        tile_depthwise_double(taps, store, a, rows, b, bias, y, places)
 
 
 cdef inline void copy_pieces(const real* source, Py_ssize_t source_step, real* to, Py_ssize_t to_step,

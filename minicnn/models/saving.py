@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import random
 from ..io import load_state
 from ..io.safetensors import read_metadata, write_safetensors
 from ..nn import Module, init
@@ -62,12 +63,15 @@ def load(path: str | Path) -> Module | dict[str, np.ndarray]:
     for name, value in config["options"].items():
         if isinstance(value, int) and value > held:  # before it becomes the size of a layer
             raise ValueError(f"{file}: its option {name} is {value}, but the file holds {held} numbers only")
+    before = random.get_state()
     try:
         with init.undrawn():
             model = create(config["model"], **config["options"])
         model.load_state_dict(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: {_shortened(error)}") from error
+    finally:
+        random.set_state(before)
     model.config = config
     model.eval()
     return model

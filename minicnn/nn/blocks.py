@@ -182,4 +182,4 @@ class InvertedResidual(Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return run(x, *self.conv, add=x if self.has_shortcut else None)
+        return run(x, self.conv, add=x if self.has_shortcut else None)

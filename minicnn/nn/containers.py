@@ -64,6 +64,10 @@ class Sequential(Container):
     def in_order(self) -> bool:  # type: ignore[override]
         return type(self).forward is Sequential.forward  # a subclass may do something else
 
+    @property
+    def in_a_row(self) -> list[Module] | None:  # type: ignore[override]
+        return list(self) if self.in_order else None
+
     def forward(self, x: Any) -> Any:
         return run(x, *self)
 

@@ -9,15 +9,19 @@
     batch norm, activation, max pooling, dropout         one pass, which writes only the pooled values
     ReLU or ReLU6, then max pooling                      the other way round, on fewer values: both only pick or clip
 
-What comes out differs by rounding at most, gradients too. A layer is left alone where somebody could tell: if it has a
-hook, is a subclass of its own, or if `fusion(False)` forbids it.
+(Behind a sum, only ReLU and ReLU6 are taken along.) What comes out differs by rounding at most, gradients too; where a
+running variance is 0 and eps too, by more. A layer is left alone if it has a hook, a forward of its own or is of a
+subclass, and all are if `fusion(False)` forbids it. Who writes to a parameter's memory behind its back, through DLPack
+say, calls its `touch()`: filters that were prepared for inference are made anew then.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..ops.arguments import pair
 from ..ops.conv import convolve
 from ..ops.norm import normalise, scale_and_shift
 from ..ops.norm_pool import normalise_and_pool
@@ -36,12 +40,23 @@ CLIPS: dict[type, tuple[float, float]] = {ReLU: (0.0, inf), ReLU6: (0.0, 6.0)}
 ACTIVATIONS: dict[type, str] = {ReLU: "relu", ReLU6: "relu6", GELU: "gelu", SiLU: "silu", Hardswish: "hardswish",
                                 Hardsigmoid: "hardsigmoid", Sigmoid: "sigmoid", Tanh: "tanh"}
 
-_enabled = True
+#: What each kind of layer does, unless somebody has put something else there.
+FORWARDS: dict[type, Any] = {kind: getattr(kind, "forward")  # noqa: B009 - not every type has one
+                             for kind in (Conv2d, BatchNorm2d, MaxPool2d, Dropout, *ACTIVATIONS)}
+#: Places in a window that the fused pooling can tell apart.
+LARGEST_WINDOW = 255
+
+
+class Switch(threading.local):
+    on = True
+
+
+_switch = Switch()
 
 
 class fusion:  # noqa: N801 - called like a function, as no_grad is
     """Allow runs of layers to be computed as one op, or forbid it: `fusion(False)`, or `with fusion(False):` for a
-    while.
+    while; in this thread only, as no_grad is.
 
     >>> import minicnn as mc
     >>> with mc.fusion(False):
@@ -49,22 +64,22 @@ class fusion:  # noqa: N801 - called like a function, as no_grad is
     """
 
     def __init__(self, enabled: bool):
-        global _enabled
         if not isinstance(enabled, bool):
             raise TypeError(f"fusion: expected True or False, got {enabled!r}")
-        self._before, _enabled = _enabled, enabled
+        self._before, self._enabled = _switch.on, enabled
+        _switch.on = enabled
 
     def __enter__(self) -> "fusion":
+        _switch.on = self._enabled
         return self
 
     def __exit__(self, *error: Any) -> None:
-        global _enabled
-        _enabled = self._before
+        _switch.on = self._before
 
 
 def fusion_enabled() -> bool:
-    """Whether layers may run as one op."""
-    return _enabled
+    """Whether layers may run as one op, in this thread."""
+    return _switch.on
 
 
 def run(x: Any, *modules: Module, add: Tensor | None = None, activation: Module | None = None) -> Any:
@@ -78,7 +93,7 @@ def run(x: Any, *modules: Module, add: Tensor | None = None, activation: Module 
         layers.append(Add(add))
     if activation is not None:
         layers.append(activation)
-    if not _enabled or not isinstance(x, Tensor):
+    if not _switch.on or not isinstance(x, Tensor):
         for layer in layers:
             x = layer(x)
         return x
@@ -104,8 +119,18 @@ class Layers:
     """The layers that are still to run."""
 
     def __init__(self, layers: list[Any]):
-        self.layers = layers
+        self.layers: list[Any] = []
         self.place = 0
+        self.add(layers)
+
+    def add(self, layers: Iterable[Any]) -> None:
+        """Put layers at the end; instead of a module that does no more than call others in a row, put those."""
+        for layer in layers:
+            inner = layer.in_a_row if isinstance(layer, Module) and not _is_watched(layer) else None
+            if inner is None:
+                self.layers.append(layer)
+            else:
+                self.add(inner)
 
     def __bool__(self) -> bool:
         return self.place < len(self.layers)
@@ -119,13 +144,16 @@ class Layers:
         if self.place == len(self.layers):
             return None
         layer = self.layers[self.place]
-        if type(layer) not in kinds or (isinstance(layer, Module) and _is_watched(layer)):
+        kind = type(layer)
+        if kind not in kinds:
+            return None
+        if kind is not Add and (_is_watched(layer) or kind.forward is not FORWARDS[kind]):
             return None
         return None if when is not None and not when(layer) else self.next()
 
 
 def _is_watched(module: Module) -> bool:
-    """Whether somebody waits for what goes into or comes out of this very module."""
+    """Whether somebody waits for what goes into or comes out of this very module, or has put another forward there."""
     return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
 
 
@@ -151,9 +179,11 @@ def _folds(norm: BatchNorm2d) -> bool:
 
 
 def _is_plain(pool: MaxPool2d) -> bool:
-    """Whether windows lie side by side, and only the largest numbers are asked for."""
-    return (pool.stride == pool.kernel_size and pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1))
-            and not pool.ceil_mode and not pool.return_indices)
+    """Whether windows that are not too large for the kernel lie side by side, and only the largest numbers are asked
+    for."""
+    rows, columns = pair("MaxPool2d", "kernel_size", pool.kernel_size)
+    side_by_side = pool.stride == pool.kernel_size and pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1))
+    return (rows * columns <= LARGEST_WINDOW and side_by_side and not pool.ceil_mode and not pool.return_indices)
 
 
 def _clip(x: Tensor, clip: Module, layers: Layers) -> Tensor:
@@ -162,7 +192,7 @@ def _clip(x: Tensor, clip: Module, layers: Layers) -> Tensor:
 
 
 def _from_conv(x: Tensor, conv: Conv2d, layers: Layers) -> Tensor:
-    norm = layers.take(BatchNorm2d, when=_folds)
+    norm = layers.take(BatchNorm2d, when=lambda norm: _folds(norm) and norm.num_features == conv.weight.shape[-1])
     if norm is None and is_grad_enabled():
         return _from_recorded_conv(x, conv, layers)
     filters = _filters_of(conv, norm)
@@ -197,7 +227,7 @@ def _from_norm(x: Tensor, norm: BatchNorm2d, layers: Layers, rectified: bool = F
     activation = layers.take(*(CLIPS if add else ACTIVATIONS))
     name = ACTIVATIONS[type(activation)] if activation else ""
     if add is not None:
-        return normalise(x, *norm.settings, add=add.what, activation=name)
+        return normalise(x, *norm.settings, add=add.what, activation=name, rectified=rectified)
     pool = layers.take(MaxPool2d, when=_is_plain)
     if pool is None:
         return normalise(x, *norm.settings, activation=name, rectified=rectified)
@@ -213,27 +243,42 @@ class Filters:
     """Filters and bias of a convolution, a normalisation behind it included, and what a kernel prepares of them."""
 
     def __init__(self, conv: Conv2d, norm: BatchNorm2d | None):
-        self.norm = norm
+        self.norm, self.eps = norm, None if norm is None else norm.eps
         self.kept: dict[Any, Any] = {}
         self.weight: Tensor = conv.weight
         self.bias: Tensor | None = conv.bias
-        registries = [conv._parameters]
         if norm is not None:
             scale, shift = scale_and_shift(norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)
             self.weight = conv.weight * scale
             self.bias = shift if conv.bias is None else conv.bias * scale + shift
-            registries += [norm._parameters, norm._buffers]
-        self.sources = [(registry, name, tensor, None if tensor is None else (tensor.array, tensor._version[0]))
-                        for registry in registries for name, tensor in registry.items()]
+        self.sources = _sources(conv, norm)
+        self.states = [(t.array, t._version[0]) for t in self.sources if t is not None]
 
-    def are_of(self, norm: BatchNorm2d | None) -> bool:
+    def are_of(self, conv: Conv2d, norm: BatchNorm2d | None) -> bool:
         """Whether they include this normalisation, and all that they were made of is as it was."""
-        for registry, name, tensor, state in self.sources:
-            if registry.get(name) is not tensor:
-                return False
-            if state is not None and (tensor.array is not state[0] or tensor._version[0] != state[1]):
-                return False
-        return norm is self.norm
+        if norm is not self.norm or (norm is not None and norm.eps != self.eps):
+            return False
+        now = _sources(conv, norm)
+        if any(new is not old for new, old in zip(now, self.sources, strict=True)):
+            return False
+        tensors = [t for t in now if t is not None]
+        return all(t.array is array and t._version[0] == version
+                   for t, (array, version) in zip(tensors, self.states, strict=True))
+
+
+def _sources(conv: Conv2d, norm: BatchNorm2d | None) -> list[Tensor | None]:
+    """What filters and bias are made of."""
+    found = [_value(conv, "weight"), _value(conv, "bias")]
+    if norm is not None:
+        found += [_value(norm, "weight"), _value(norm, "bias"), norm._buffers["running_mean"],
+                  norm._buffers["running_var"]]
+    return found
+
+
+def _value(module: Module, name: str) -> Tensor | None:
+    """A parameter, or what took its place."""
+    own = module._parameters
+    return own[name] if name in own else getattr(module, name)
 
 
 _filters: WeakKeyDictionary[Conv2d, Filters] = WeakKeyDictionary()
@@ -242,6 +287,6 @@ _filters: WeakKeyDictionary[Conv2d, Filters] = WeakKeyDictionary()
 def _filters_of(conv: Conv2d, norm: BatchNorm2d | None) -> Filters:
     """Made once for as long as the parameters stay the same."""
     found = _filters.get(conv)
-    if found is None or not found.are_of(norm):
+    if found is None or not found.are_of(conv, norm):
         found = _filters[conv] = Filters(conv, norm)
     return found

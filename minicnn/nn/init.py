@@ -4,6 +4,7 @@ The layouts are ours: (kH, kW, C_in / groups, C_out) and (in_features, out_featu
 axes.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import erf, prod, sqrt
@@ -17,24 +18,28 @@ from ..tensor import FLOATS, Tensor
 #: Numbers drawn at a time: weights may be many more, and are drawn as float64.
 BLOCK = 1 << 20
 
-_drawing = True
+
+class Drawing(threading.local):
+    on = True
+
+
+_drawing = Drawing()
 
 
 @contextmanager
 def undrawn() -> Iterator[None]:
     """`with undrawn():` leave weights as they are, and the random stream too: for a model that is about to be given its
-    weights, since drawing those of a large one takes seconds."""
-    global _drawing
-    before, _drawing = _drawing, False
+    weights, since drawing those of a large one takes seconds. In this thread only."""
+    before, _drawing.on = _drawing.on, False
     try:
         yield
     finally:
-        _drawing = before
+        _drawing.on = before
 
 
 def _draw(tensor: Tensor, distribution: Callable[[tuple[int]], np.ndarray]) -> Tensor:
     """Overwrite a tensor with what `distribution((count,))` gives."""
-    if _drawing:
+    if _drawing.on:
         values = np.empty(tensor.numel(), tensor.dtype)
         for start in range(0, values.size, BLOCK):
             block = values[start : start + BLOCK]

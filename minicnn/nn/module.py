@@ -6,7 +6,7 @@ walks through those three.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -56,6 +56,9 @@ class Module:
     flat_inputs: ClassVar[tuple[str, ...]] = ()
     #: Submodules (by dotted name) whose inputs are a flattened picture, of so many channels; None: are none.
     torch_flatten: Mapping[str, int | None] = {}
+
+    #: Modules, if forward does no more than call them one after the other.
+    in_a_row: "Sequence[Module] | None" = None
 
     training: bool
 

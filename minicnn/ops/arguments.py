@@ -18,13 +18,17 @@ def remembered(function: F) -> F:
     cached = lru_cache(maxsize=4096, typed=True)(function)
 
     @wraps(function)
-    def call(*args: Any) -> Any:
-        try:
-            return cached(*args)
-        except TypeError:  # there is a list among the arguments, or the function itself refuses them
-            return function(*args)
+    def call(*args: Any) -> Any:  # a tuple with what equals an int, as True and 1.0 do, must not be taken for it
+        return cached(*args) if all(map(_is_plain, args)) else function(*args)
 
     return call  # type: ignore[return-value]
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind is tuple:
+        return all(type(part) is int for part in value)
+    return kind in (int, str, bool) or value is None
 
 
 def is_int(value: Any) -> bool:

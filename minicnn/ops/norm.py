@@ -41,7 +41,8 @@ class BatchNorm(Function):
 
 
 class BatchNormAdd(Function):
-    """y = activation((x - mean) * rstd * weight + bias + add); the activation is relu, or none."""
+    """y = activation((x - mean) * rstd * weight + bias + add); the activation is relu, relu6 or none: their gradients
+    follow from the output."""
 
     saves = ("x", "weight", "bias", "mean", "rstd", "output")
     eps: float
@@ -171,7 +172,8 @@ def normalise(
     activation: str = "",
     rectified: bool = False,
 ) -> Tensor:
-    """batch_norm, then + add (of the shape of x), then an activation, one of KINDS; with add, relu only.
+    """batch_norm, then + add (of the shape of x), then an activation, one of KINDS; with add, relu
+    or relu6 only.
 
     rectified: take the gradient of the ReLU along that x came out of. While recording, statistics that are given allow
     none of the three.
@@ -181,7 +183,8 @@ def normalise(
         raise ValueError(f"batch_norm: add is {add.dtype} {add.shape}, expected {x.dtype} {x.shape}")
     if not training:
         assert running_mean is not None and running_var is not None  # see check
-        assert not is_grad_enabled() or (add is None and not activation and not rectified)
+        if is_grad_enabled() and (add is not None or activation or rectified):
+            raise RuntimeError("batch_norm: given statistics are fused only where nothing is recorded")
         rstd = Tensor(dispatch("rstd", running_var.array, eps=eps))
         return Normalize.apply(x, running_mean.detach(), rstd, weight, bias, add, activation=activation)
     settings = {"eps": eps, "activation": activation, "rectified": rectified}

@@ -94,6 +94,8 @@ def normalise_and_pool(
     if training:
         statistics = batch_statistics(x.array, running_mean, running_var, momentum, eps)
     else:
-        assert running_mean is not None and running_var is not None and not is_grad_enabled()  # see check
+        assert running_mean is not None and running_var is not None  # see check
+        if is_grad_enabled():
+            raise RuntimeError("batch_norm: given statistics are fused only where nothing is recorded")
         statistics = running_mean, Tensor(dispatch("rstd", running_var.array, eps=eps))
     return BatchNormPool.apply(x, weight, bias, *statistics, **settings)[0]

@@ -40,7 +40,7 @@ def test_sides_take_turns_and_disturbed_samples_are_counted(monkeypatch):
     first = [(1.0, True), (2.0, True)]  # to see how many calls a turn takes
     samples = iter(first + [(1.0, True), (2.0, True), (1.0, False), (9.0, True)] + [(1.0, True), (2.0, True)] * 4)
 
-    def timed(step, count):
+    def timed(step, count, warm=False):
         assert count == 1  # a second is long enough for a turn
         step()
         return next(samples)

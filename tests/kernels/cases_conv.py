@@ -120,6 +120,10 @@ CONVOLUTIONS = {
     "large_shares_stride": Convolution((2, 9, 9), 295, 33, (3, 3), (2, 2), ROUND),
     "large_groups": Convolution((3, 13, 12), 32, 30, padding=ROUND, groups=2),
     "large_depthwise": Convolution((21, 9, 11), 19, 19, padding=ROUND, groups=19),
+    "depthwise_dilation_and_stride": Convolution((2, 13, 11), 21, 21, (3, 2), (2, 3), (1, 3, 0, 2), (3, 2), 21),
+    "depthwise_pointwise_stride": Convolution((2, 5, 7), 19, 19, (1, 1), (2, 3), groups=19),
+    "large_depthwise_channels": Convolution((1, 9, 9), 331, 331, padding=ROUND, groups=331),
+    "large_depthwise_5x5": Convolution((2, 17, 16), 40, 40, (5, 5), (2, 2), (2, 2, 2, 2), groups=40),
     "large_depthwise_stride": Convolution((16, 13, 11), 16, 16, (3, 3), (2, 2), ROUND, groups=16),
 }
 

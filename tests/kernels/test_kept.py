@@ -15,7 +15,6 @@ LAYERS = {
     "direct": Convolution((2, 9, 7), 19, 37, (3, 3), (2, 2), ROUND),
     "pointwise": Convolution((1, 5, 6), 70, 33, (1, 1)),
     "groups": Convolution((1, 6, 5), 8, 36, groups=2),
-    "depthwise": Convolution((2, 7, 6), 21, 21, padding=ROUND, groups=21),
     "winograd": Convolution((2, 9, 7), 19, 37, padding=ROUND), "winograd_5x5": Convolution((1, 9, 7), 12, 18, (5, 5)),
     "winograd_many_filters": Convolution((1, 6, 5), 200, 180, padding=ROUND),
 }
@@ -44,6 +43,17 @@ def test_same_bits_and_filters_are_read_once(label: str, dtype: Any) -> None:
             np.testing.assert_array_equal(run(c, algorithm, level, x, passed, kept=kept), expected)
             passed[...] = np.nan  # what is prepared is not made again
     assert len(kept) == len(cpu.LEVELS)
+
+
+@pytest.mark.parametrize("channels", [3, 21, 64])
+def test_depthwise_reads_its_filters_where_they_lie(channels: int) -> None:
+    c, random = Convolution((2, 7, 6), channels, channels, padding=ROUND, groups=channels), np.random.default_rng(0)
+    kept: dict[Any, Any] = {}
+    x, w = c.x(lambda *shape: random.normal(size=shape)), c.w(lambda *shape: random.normal(size=shape))
+    for level in cpu.LEVELS:
+        expected = run(c, "depthwise", level, x, w)
+        np.testing.assert_array_equal(run(c, "depthwise", level, x, w, kept=kept), expected)
+    assert not kept
 
 
 def test_dispatch_hands_it_on() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import minicnn as mc
 from minicnn import nn
-from minicnn.nn.fuse import run
+from minicnn.nn.fuse import fusion_enabled, run
 
 ACTIVATIONS = [nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh]
 
@@ -217,3 +217,94 @@ def test_the_running_statistics_stay_where_they_are_if_a_call_is_refused():
     with pytest.raises(ValueError, match="max_pool2d"):
         net(mc.ones(2, 4, 4, 3))
     np.testing.assert_array_equal(net[0].running_mean.numpy(), before)
+
+
+def test_a_shortcut_behind_a_relu_and_a_norm_leaves_the_relu_its_gradient():
+    def gradients(fused: bool) -> list[np.ndarray]:
+        layers, x = model([conv, nn.ReLU, norm], "float64"), picture("float64")
+        with mc.fusion(fused):
+            y = run(x, *layers, add=mc.tensor(np.random.default_rng(8).normal(size=(2, 7, 9, 5))))
+            (y * y).sum().backward()
+        return [x.grad.numpy(), *(p.grad.numpy() for p in layers.parameters())]
+
+    for got, expected in zip(gradients(True), gradients(False), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-11 * max(1, np.abs(expected).max()))
+
+
+def quiet(net: nn.Module, x: mc.Tensor) -> np.ndarray:
+    with mc.no_grad():
+        return net(x).numpy()
+
+
+def test_filters_for_inference_follow_whatever_changes():
+    net, x = model([conv, norm], "float64").eval(), picture("float64")
+
+    def loaded():
+        net.load_state_dict({name: array * 1.5 for name, array in net.state_dict().items()})
+
+    def another_weight():
+        weight = net[0].weight.detach() * 3
+        del net[0].weight
+        net[0].weight = weight
+
+    def epsilon():
+        net[1].eps = 0.5
+
+    def another_bias():
+        net[0].bias = nn.Parameter(np.arange(5.0))
+
+    for change in (loaded, epsilon, another_bias, another_weight, another_weight):
+        quiet(net, x)
+        change()
+        got = quiet(net, x)
+        with mc.fusion(False):
+            np.testing.assert_allclose(got, quiet(net, x), atol=1e-11, err_msg=change.__name__)
+
+
+def test_a_norm_for_other_channels_is_not_folded_away():
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(1)).eval()
+    with pytest.raises(ValueError, match="batch_norm"):
+        quiet(net, picture("float32"))
+
+
+def test_windows_too_large_for_the_fused_pooling_are_pooled_by_themselves():
+    net = nn.Sequential(nn.BatchNorm2d(1), nn.ReLU(), nn.MaxPool2d(16))
+    x = mc.tensor(np.random.default_rng(0).normal(size=(2, 33, 16, 1)))
+    with mc.fusion(False):
+        expected = net.to("float64")(x).numpy()
+    np.testing.assert_allclose(net(x).numpy(), expected, atol=1e-12)
+
+
+def test_rows_of_layers_inside_rows_are_fused_across_and_hooks_on_them_hold():
+    net, x = nn.Sequential(nn.Sequential(conv()), nn.Sequential(norm(), nn.ReLU())), picture("float32")
+    assert "relu" not in kernels(lambda: net(x))
+    seen = []
+    net[1].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    net(x)
+    assert seen == [(2, 7, 9, 5)]
+    block = nn.InvertedResidual(4, 4, 1, 2)
+    block.conv.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    block(mc.ones(2, 6, 6, 4))
+    assert seen[-1] == (2, 6, 6, 4)
+
+
+def test_a_forward_that_somebody_put_in_place_runs(monkeypatch):
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * 0)
+    assert not quiet(model(RUNS["conv_relu"], "float32"), picture("float32")).any()
+
+
+def test_fusion_is_a_matter_of_the_thread_and_can_be_used_again():
+    import threading
+
+    seen = []
+    forbid = mc.fusion(False)
+    try:
+        thread = threading.Thread(target=lambda: seen.append(fusion_enabled()))
+        thread.start()
+        thread.join()
+    finally:
+        forbid.__exit__()
+    assert seen == [True] and fusion_enabled()
+    with forbid:
+        assert not fusion_enabled()
+    assert fusion_enabled()
