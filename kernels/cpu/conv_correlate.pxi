@@ -51,14 +51,17 @@ cdef void pack_taps(const Conv* c, const Phase* phase, const Layout* layout, con
                    packed + ((panel * phase.R + r) * phase.S + s) * count * width)
 
 
-cdef object prepared_filters(kept, key, Py_ssize_t bytes):
-    """The memory of filters that an earlier call has prepared, or for those that this call will leave to later ones.
+cdef object prepared_filters(kept, key):
+    """The memory of filters that an earlier call has prepared; None if there is none.
 
     kept: the dict of a caller who promises that the filters stay what they are; None if there is no such promise.
     """
-    if kept is None:
-        return None
-    return kept[key] if key in kept else np.empty(bytes + LINE, np.uint8)
+    return None if kept is None else kept.get(key)
+
+
+cdef object room_to_prepare(kept, Py_ssize_t bytes):
+    """Memory for filters that this call will leave to later ones; None if it doesn't."""
+    return None if kept is None else np.empty(bytes + LINE, np.uint8)
 
 
 cdef void pack_filters(const Conv* c, const Phase* phase, const Layout* layout, const real* w,
@@ -173,8 +176,10 @@ cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layou
     cdef Py_ssize_t packed_bytes = whole_lines(filters * sizeof(real))
     cdef Py_ssize_t buffer_bytes = whole_lines(most_inputs(&cut) * c.piece * sizeof(real))
     cdef Py_ssize_t table_bytes = whole_lines((2 * whole_tiles(most_outputs(&cut)) + taps) * sizeof(Py_ssize_t))
-    prepared = prepared_filters(kept, key, packed_bytes)
-    cdef bint ready = kept is not None and key in kept
+    prepared = prepared_filters(kept, key)
+    cdef bint ready = prepared is not None
+    if not ready:
+        prepared = room_to_prepare(kept, packed_bytes)
     cdef Py_ssize_t own_bytes = buffer_bytes + table_bytes
     cdef Workspace workspace = take_workspace(team * own_bytes + (packed_bytes if kept is None else 0))
     cdef char* start = first_line(workspace.block)

@@ -186,7 +186,11 @@ cdef int turned_weight_grad(const Conv* c, const real* x, const real* dy, real* 
     turned.C = turned.D = turned.terms = c.K
     turned.K = turned.F = c.C
     turned.steps = whole_picture(1, c.Q, c.K).steps
-    weight_grad(&turned, dy, x, result)
+    try:
+        weight_grad(&turned, dy, x, result)
+    except MemoryError:
+        give_back(workspace)
+        raise
     for block in prange(ceil_div(c.C, width), nogil=True, num_threads=threads(c.C * c.K)):
         for filter in range(c.K):
             for channel in range(block * width, min((block + 1) * width, c.C)):

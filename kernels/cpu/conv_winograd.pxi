@@ -272,8 +272,10 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     job.m = job.transformed + (squares_bytes if by_squares else 0 if keep_filters else panel_bytes)
     job.table = job.m + PRODUCTS * job.m_point * sizeof(float)
     job.bytes = job.table + whole_lines(2 * job.chunk * sizeof(Py_ssize_t))
-    prepared = prepared_filters(kept, key, filters_bytes)
-    cdef bint ready = kept is not None and key in kept
+    prepared = prepared_filters(kept, key)
+    cdef bint ready = prepared is not None
+    if not ready:
+        prepared = room_to_prepare(kept, filters_bytes)
     cdef Workspace workspace = take_workspace(shared_bytes + team * job.bytes + (filters_bytes if kept is None else 0))
     cdef char* shared = first_line(workspace.block)
     cdef char* own = shared + shared_bytes
