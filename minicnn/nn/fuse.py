@@ -205,7 +205,7 @@ def _from_conv(x: Tensor, conv: Conv2d, layers: Layers) -> Tensor:
 
 def _from_recorded_conv(x: Tensor, conv: Conv2d, layers: Layers) -> Tensor:
     """A convolution with what follows it, other than a normalisation that becomes part of it."""
-    _filters.pop(conv, None)  # training changes them anyway
+    _filters.pop(conv, None)  # what is recorded is about to change them
     clip = layers.take(*CLIPS)
     if clip is None:
         return conv(x)
