@@ -41,17 +41,21 @@ def bench(nets: tuple[str, ...], threads: int | None, batch: int | None, seconds
     works = [of_model(name) for name in nets or ("smile_detector", "mnist_net", "cifar10_net")]
     set_threads(threads or get_num_threads())
     console = make_console(stderr=True)
+    absent = missing("torch")
     rows = []
     with console.status("") as status:
-        for job in _jobs(works, batch, device, "" if missing("torch") else "torch", seconds):
+        for job in _jobs(works, batch, device, "" if absent else "torch", seconds):
             status.update(job.row.label)
             rows.append(measure(job))
     if as_json:
         print_json({"machine": describe(), "threads": get_num_threads(), "rows": [row.as_dict() for row in rows]})
     else:
-        make_console().print(_table(rows))
+        make_console().print(_table(rows, alone=bool(absent)))
         for row in rows:
-            say(console, f"{row.part}, {row.work}: {note(row)}")
+            if note(row):
+                say(console, f"{row.part}, {row.work}: {note(row)}")
+        if absent:
+            say(console, f"minicnn alone: {absent}.")
     if any(row.measured.status == FAILED for row in rows):
         raise click.exceptions.Exit(1)
 
@@ -75,16 +79,17 @@ def _jobs(works: "list[Workload]", batch: int | None, device: str, peer: str, se
     return found
 
 
-def _table(rows: "list[Row]") -> "Table":
-    """For a rich Console: what was measured, a line a row."""
+def _table(rows: "list[Row]", alone: bool) -> "Table":
+    """For a rich Console: what was measured, a line a row; without PyTorch's columns if minicnn is alone."""
     from rich.table import Table
 
     from ..benchmarks.report import cells
 
     table = Table(box=None)
-    for title in ("", "model", "batch", "minicnn", "PyTorch", "PyTorch / minicnn"):
+    titles = ["", "model", "batch", "minicnn", *([] if alone else ["PyTorch", "PyTorch / minicnn"])]
+    for title in titles:
         table.add_column(title, no_wrap=True)
     for row in rows:
         model, batch, _, ours, _, theirs, ratio, _ = cells(row)
-        table.add_row(row.part, model, batch, ours, theirs, ratio.replace("*", ""))
+        table.add_row(*[row.part, model, batch, ours, theirs, ratio.replace("*", "")][: len(titles)])
     return table
