@@ -34,21 +34,9 @@ cdef extern from *:
     static int supports(int level) { return 0; }
     #endif
 
-    #if defined(__linux__)
-    #include <sys/mman.h>
-    #endif
-
-    /* Large blocks in pages of 2 MB where the system has them: fewer page faults and table walks than by 4 KB. Others
-       begin at a cache line, which is also the widest vector. */
-    #define LARGE_PAGE ((size_t)1 << 21)
-
     static void *take_memory(size_t bytes) {
       void *p = 0;
-      if (posix_memalign(&p, bytes >= LARGE_PAGE ? LARGE_PAGE : 64, bytes)) return 0;
-    #if defined(MADV_HUGEPAGE)
-      if (bytes >= LARGE_PAGE) madvise(p, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE); /* only advice: may fail */
-    #endif
-      return p;
+      return posix_memalign(&p, 64, bytes) ? 0 : p;  /* 64: a cache line, and the widest vector */
     }
     """
     const int HAVE_OPENMP
