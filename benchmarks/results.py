@@ -19,6 +19,7 @@ PARTS = {  # by name, what each measures
     "limits": "What the machine can do",
 }
 DEVICES = ("cpu", "cuda")
+LAYOUTS = ("channels_last", "NCHW")  # PyTorch's, of which the better one counts
 RUN, NOT_RUN, FAILED = "run", "not run", "failed"
 
 

@@ -35,8 +35,8 @@ def measure(job: Job) -> Row:
             measured = Measured(status=NOT_RUN, note="no GPU here that minicnn can use")
         else:
             measured = job.measure()
-    except (MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
-        measured = Measured(status=FAILED, note=" ".join(str(error).split()) or type(error).__name__)
+    except Exception as error:  # whatever goes wrong in one measurement, the others are worth having
+        measured = Measured(status=FAILED, note=" ".join(f"{type(error).__name__}: {error}".split()))
     gc.collect()
     mc.memory.clear()  # the next network begins with nothing of this one's
     return Row(row.part, row.work, row.batch, row.device, row.peer, measured)

@@ -7,6 +7,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -33,40 +34,51 @@ class Task:
     seconds: float = 0.0
 
 
-def start(task: Task) -> "subprocess.Popen[str]":
-    """Start the process. It writes a line once it is ready, waits for one, and writes its result."""
-    return subprocess.Popen([sys.executable, "-m", __name__, json.dumps(asdict(task))], text=True,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+class Process:
+    """A task in a process. It writes a line once it is ready, waits for one, and writes its result."""
+
+    def __init__(self, task: Task):
+        # Not a pipe: a full one, which nobody reads, would stop the process.
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen([sys.executable, "-m", __name__, json.dumps(asdict(task))], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
+
+    def line(self) -> str:
+        """The next line that it writes; RuntimeError with its last words if it ended instead."""
+        line = _pipe(self.process.stdout).readline()
+        if not line:
+            self.errors.seek(0)
+            words = self.errors.read().strip().splitlines()
+            raise RuntimeError(f"a measuring process ended: {words[-1] if words else self.process.wait()}")
+        return line
+
+    def go(self) -> None:
+        _pipe(self.process.stdin).write("go\n")
+        _pipe(self.process.stdin).flush()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
 
 
 def results(tasks: list[Task]) -> list[float]:
     """Run the tasks at once, all beginning when all are ready; the result of each."""
-    processes = [start(task) for task in tasks]
+    processes = [Process(task) for task in tasks]
     try:
         for process in processes:
-            _line(process)
+            process.line()
         for process in processes:
-            _pipe(process.stdin).write("go\n")
-            _pipe(process.stdin).flush()
-        return [float(json.loads(_line(process))) for process in processes]
+            process.go()
+        return [float(json.loads(process.line())) for process in processes]
     finally:
         for process in processes:
-            process.kill()
-            process.communicate()
+            process.end()
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:
     assert pipe is not None
     return pipe
-
-
-def _line(process: "subprocess.Popen[str]") -> str:
-    """The next line that a process writes; RuntimeError with its last words if it ended instead."""
-    line = _pipe(process.stdout).readline()
-    if not line:
-        words = _pipe(process.stderr).read().strip().splitlines()
-        raise RuntimeError(f"a measuring process ended: {words[-1] if words else process.wait()}")
-    return line
 
 
 # ------------------------------------------------------------------------------------------------ in the new process

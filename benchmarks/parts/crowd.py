@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ..peers import unavailable
-from ..results import Job, Measured, Row, Settings
+from ..results import LAYOUTS, Job, Measured, Row, Settings
 from ..worker import Task, results
 
 PROCESSES = 4
@@ -29,8 +29,9 @@ def measure(size: int, peer: str, threads: int, seconds: float) -> Measured:
     reason = unavailable(peer)
     if reason is not None:
         return Measured(ours, unit="times", note=reason)
-    theirs = slowdown(Task("channels_last", "smile", size, threads, seconds))
-    return Measured(ours, theirs, theirs / ours, unit="times", note="channels_last, fused Adam")
+    layouts = {layout: slowdown(Task(layout, "smile", size, threads, seconds)) for layout in LAYOUTS}
+    best = min(layouts, key=layouts.__getitem__)
+    return Measured(ours, layouts[best], layouts[best] / ours, unit="times", note=f"{best}, fused Adam")
 
 
 def slowdown(task: Task) -> float:

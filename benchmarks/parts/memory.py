@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from ..peers import unavailable
-from ..results import Job, Measured, Row, Settings
+from ..results import LAYOUTS, Job, Measured, Row, Settings
 from ..worker import Task, results
 from ..workloads import Workload
-
-LAYOUTS = ("channels_last", "NCHW")  # of PyTorch; the smaller figure counts
 
 
 def jobs(settings: Settings) -> Iterator[Job]:

@@ -93,6 +93,17 @@ class Run:
         return (y,) if self.x.grad is None else (y, self.x.grad.numpy())
 
 
+def _difference(mine: Run, twin: mc.nn.Module, theirs: Any) -> float:
+    """The largest difference of the two sides' results; Disagreement if it is too large."""
+    both = zip(("the outputs", "the gradients by the input"), mine.results(), theirs.results(), strict=False)
+    found = [same_arrays(what, a, b) for what, a, b in both]
+    if mine.grad is not None:
+        twin.load_state_dict(theirs.state() | theirs.gradients(), layout="torch")  # which brings them into our layout
+        found += [same_arrays(f"the gradients by {name}", p.grad.numpy(), grad.numpy())
+                  for (name, p), grad in zip(mine.layer.named_parameters(), twin.parameters(), strict=True)]
+    return max(found)
+
+
 def _against_torch(op: Op, mine: Run, x: np.ndarray, device: str, seconds: float) -> Measured:
     from ..peers import torch_ops
     from ..peers.torch_peer import fastest_layout
@@ -101,6 +112,5 @@ def _against_torch(op: Op, mine: Run, x: np.ndarray, device: str, seconds: float
     layout = fastest_layout(lambda layout: torch_ops.Run(op.layer, x, grad, layout, device))
     theirs = torch_ops.Run(op.layer, x, grad, layout, device)
     mine.layer.load_state_dict(theirs.state(), layout="torch")
-    both = zip(("the outputs", "the gradients"), mine.results(), theirs.results(), strict=False)
-    difference = max(same_arrays(what, a, b) for what, a, b in both)
+    difference = _difference(mine, op.layer(mc.nn), theirs)
     return paired(alternate(mine.step, theirs.step, seconds), difference=difference, note=layout)

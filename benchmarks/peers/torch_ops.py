@@ -29,6 +29,10 @@ class Run:
         """The weights, for minicnn."""
         return {name: value.cpu().numpy().copy() for name, value in self.layer.state_dict().items()}
 
+    def gradients(self) -> dict[str, np.ndarray]:
+        """By the parameters, after a step both ways."""
+        return {name: p.grad.cpu().numpy().copy() for name, p in self.layer.named_parameters() if p.grad is not None}
+
     def step(self) -> torch.Tensor:
         """The output."""
         if self.grad is None:

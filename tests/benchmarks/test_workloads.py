@@ -81,6 +81,6 @@ def test_what_fails_is_a_row():
         raise Disagreement("the losses differ")
 
     row = measure(results.Job(results.Row("train", "smile", 2, "cpu", ""), fail))
-    assert (row.measured.status, row.measured.note) == ("failed", "the losses differ")
+    assert (row.measured.status, row.measured.note) == ("failed", "Disagreement: the losses differ")
     if not mc.cuda_is_available():
         assert measure(results.Job(results.Row("train", "smile", 2, "cuda", ""), fail)).measured.status == "not run"
