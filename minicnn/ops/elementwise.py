@@ -349,12 +349,12 @@ def erf(x: Tensor) -> Tensor:
 
 @op
 def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """x limited to [min, max]; the gradient passes inside, the ends included."""
+    """x limited to [min, max]; the gradient passes inside, the ends included. Where min is above max, all is max."""
     need_tensor("clip", x=x)
     if min is None and max is None:
         raise ValueError("clip: at least one of min and max must be given")
     low, high = float("-inf") if min is None else float(min), float("inf") if max is None else float(max)
-    return Clip.apply(x, low=low, high=high)
+    return Clip.apply(x, low=low if low <= high else high, high=high)
 
 
 for _function in (maximum, minimum, sign, floor, ceil, round, exp, expm1, log, log1p, sqrt, sin, cos, erf):

@@ -304,16 +304,25 @@ def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Ten
     return tuple(pieces)
 
 
+#: Ways to fill what is padded, and NumPy's names for them.
+_PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
 @op
 def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
-    """Constant values around the spatial dimensions; the channels are never padded.
+    """Numbers around the spatial dimensions; the channels are never padded.
 
     x: (N, ..., C). pad: pairs (before, after) from the innermost spatial axis outwards: (left, right, top, bottom) for
-    pictures. Negative amounts crop.
+    pictures. Negative amounts crop. mode: "constant" takes `value`; "reflect" the picture mirrored at its outermost
+    pixels, "replicate" those pixels, "circular" the picture from its other side.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.pad(mc.tensor([[[1.0], [2], [3]]]), (2, 1), mode="reflect").flatten().tolist()
+    [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     need_tensor("pad", x=x)
-    if mode != "constant":
-        raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
+    if mode != "constant" and mode not in _PAD_MODES:
+        raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
     amounts = shape_of("pad", pad)
     if len(amounts) % 2 or len(amounts) // 2 > max(x.ndim - 2, 0):
         raise ValueError(
@@ -322,6 +331,8 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     before, after = [0] * x.ndim, [0] * x.ndim
     for i in range(len(amounts) // 2):
         before[-2 - i], after[-2 - i] = amounts[2 * i], amounts[2 * i + 1]
+    if mode != "constant":
+        return _pad_with_itself(x, before, after, mode)
     keep = tuple(slice(max(-b, 0), s - max(-a, 0)) for b, a, s in zip(before, after, x.shape, strict=True))
     if any(k.stop < k.start for k in keep):
         raise ValueError(f"pad: {amounts} crops more than there is of {x.shape}")
@@ -331,6 +342,21 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     steps = strides_of(size)
     offset = sum(b * step for (b, _), step in zip(grow, steps, strict=True)) if inner.numel() else 0
     return StridedPut.apply(inner, size=size, value=float(value), strides=steps, offset=offset)
+
+
+def _pad_with_itself(x: Tensor, before: list[int], after: list[int], mode: str) -> Tensor:
+    """Each axis anew from its own places, in the order that the mode says."""
+    most = {"reflect": -1, "replicate": None, "circular": 0}[mode]  # beside the size
+    for dim, size in enumerate(x.shape):
+        sides = before[dim], after[dim]
+        if sides == (0, 0):
+            continue
+        if min(sides) < 0 or size == 0 or (most is not None and max(sides) > size + most):
+            raise ValueError(f"pad: mode {mode!r} pads an axis of {size} with at least 0 and at most "
+                             f"{'any number' if most is None else max(size + most, 0)} on a side, got {sides}")
+        places = np.pad(np.arange(size), sides, mode=_PAD_MODES[mode])  # type: ignore[call-overload]
+        x = x[(slice(None),) * dim + (places,)]
+    return x
 
 
 # ---------------------------------------------------------------------------------------------------------- indexing

@@ -60,8 +60,8 @@ def last(t: Any) -> Any:
 
 
 def filters(w: Any) -> Any:
-    """(kH, kW, I, O) to PyTorch's (O, I, kH, kW)"""
-    return w.permute(3, 2, 0, 1)
+    """(..., I, O) to PyTorch's (O, I, ...)"""
+    return w.movedim((-1, -2), (0, 1))
 
 
 CASES: list[Case] = []
@@ -104,6 +104,7 @@ case("sin", F.sin, lambda t, T, x: x.sin(), (2, 3))
 case("cos", F.cos, lambda t, T, x: x.cos(), (2, 3))
 case("erf", F.erf, lambda t, T, x: x.erf(), (2, 3))
 case("clip", lambda x: F.clip(x, -0.5, 0.8), lambda t, T, x: x.clip(-0.5, 0.8), apart(3, 3))
+case("clip ends crossed", lambda x: F.clip(x, 0.8, -0.5), lambda t, T, x: x.clip(0.8, -0.5), apart(3, 3))
 case("clip one side", lambda x: x.clip(min=0.1), lambda t, T, x: x.clip(min=0.1), apart(3, 3))
 case("where", lambda c, a, b: F.where(c, a, b), lambda t, T, c, a, b: t.where(c, a, b),
      np.array([[True], [False], [True]]), (3, 4), (4,))
@@ -159,6 +160,8 @@ case("split", lambda x: F.split(x, 2, dim=1), lambda t, T, x: x.split(2, dim=1),
 case("split sizes", lambda x: F.split(x, [1, 4], dim=1), lambda t, T, x: x.split([1, 4], dim=1), (2, 5))
 case("pad", lambda x: F.pad(x, (1, 2, 0, 3), value=0.5), lambda t, T, x: last(T.pad(first(x), (1, 2, 0, 3), value=0.5)), (2, 3, 4, 2))
 case("pad crop", lambda x: F.pad(x, (-1, 2)), lambda t, T, x: last(T.pad(first(x), (-1, 2))), (2, 3, 4, 2))
+for _mode in ("reflect", "replicate", "circular"):
+    case(f"pad {_mode}", lambda x, m=_mode: F.pad(x, (1, 2, 0, 3), mode=m), lambda t, T, x, m=_mode: last(T.pad(first(x), (1, 2, 0, 3), mode=m)), (2, 4, 3, 2))
 case("index slices", lambda x: x[1:, ::2, None, -1], lambda t, T, x: x[1:, ::2, None, -1], (3, 5, 4))
 case("index ellipsis", lambda x: x[..., 0], lambda t, T, x: x[..., 0], (3, 5, 4))
 case("index array", lambda x: x[[2, 0, 2]], lambda t, T, x: x[[2, 0, 2]], (3, 4))
@@ -179,16 +182,17 @@ case("linear without bias", F.linear, lambda t, T, x, w: T.linear(x, w.T), (2, 3
 
 # ------------------------------------------------------------------------------------------------------ convolutions
 def conv_case(name: str, x: tuple[int, ...], w: tuple[int, ...], bias: bool = True, **options: Any) -> None:
+    op = f"conv{len(x) - 2}d"
     theirs = {k: v for k, v in options.items() if k != "padding"}
     pad = options.get("padding", 0)
 
     def run(t: Any, T: Any, *inputs: Any) -> Any:  # noqa: N803 - torch.nn.functional
         image, weight, *rest = inputs
         nested = isinstance(pad, tuple) and isinstance(pad[0], tuple)
-        image = T.pad(first(image), (*pad[1], *pad[0])) if nested else first(image)
-        return last(T.conv2d(image, filters(weight), *rest, padding=0 if nested else pad, **theirs))
+        image = T.pad(first(image), [p for side in reversed(pad) for p in side]) if nested else first(image)
+        return last(getattr(T, op)(image, filters(weight), *rest, padding=0 if nested else pad, **theirs))
 
-    case(f"conv2d {name}", lambda *inputs: F.conv2d(*inputs, **options), run, x, w, *([(w[-1],)] if bias else []))
+    case(f"{op} {name}", lambda *inputs: getattr(F, op)(*inputs, **options), run, x, w, *([(w[-1],)] if bias else []))
 
 
 conv_case("plain", (2, 5, 6, 3), (3, 3, 3, 4))
@@ -205,6 +209,23 @@ case("conv2d full", lambda x, w: F.conv2d(x, w, padding="full"),
      lambda t, T, x, w: last(T.conv2d(first(x), filters(w), padding=(2, 1))), (1, 4, 5, 2), (3, 2, 2, 3))
 case("conv2d tf_same", lambda x, w: F.conv2d(x, w, stride=2, padding="tf_same"),
      lambda t, T, x, w: last(T.conv2d(T.pad(first(x), (0, 1, 1, 1)), filters(w), stride=2)), (1, 5, 6, 2), (3, 3, 2, 3))
+
+conv_case("plain", (2, 7, 3), (3, 3, 4))
+conv_case("stride dilation groups", (2, 9, 4), (3, 2, 6), stride=2, dilation=(2,), padding=1, groups=2)
+conv_case("sides", (1, 5, 2), (2, 2, 3), bias=False, padding=((0, 3),))
+conv_case("same", (1, 5, 2), (4, 2, 3), dilation=2, padding="same")
+conv_case("depthwise", (2, 6, 3), (3, 1, 3), padding=1, groups=3)
+case("conv1d full", lambda x, w: F.conv1d(x, w, padding="full"), lambda t, T, x, w: last(T.conv1d(first(x), filters(w), padding=2)), (1, 4, 2), (3, 2, 3))
+
+conv_case("plain", (1, 3, 4, 3, 2), (2, 3, 2, 2, 3))
+conv_case("stride", (2, 4, 3, 4, 2), (2, 2, 1, 2, 2), stride=(2, 1, 3), padding=(1, 0, 2))
+conv_case("stride of planes", (1, 5, 2, 2, 2), (1, 2, 2, 2, 2), stride=2)
+conv_case("dilation groups", (1, 5, 3, 3, 4), (2, 2, 2, 2, 4), bias=False, dilation=(3, 1, 2), padding=(1, 0, 1), groups=2)
+conv_case("sides", (1, 2, 3, 2, 2), (3, 2, 2, 2, 2), padding=((2, 0), (0, 1), (1, 0)))
+conv_case("same", (1, 3, 2, 3, 1), (3, 1, 2, 1, 2), dilation=(1, 1, 2), padding="same")
+conv_case("1x1x1", (1, 2, 3, 2, 3), (1, 1, 1, 3, 2))
+conv_case("through the planes", (1, 4, 2, 2, 2), (3, 1, 1, 2, 3), stride=(2, 1, 1), padding=(1, 0, 0))
+conv_case("depthwise", (2, 4, 3, 3, 2), (3, 2, 2, 1, 2), groups=2, stride=(2, 1, 1), padding=(2, 1, 0), dilation=(2, 1, 1))
 
 # ----------------------------------------------------------------------------------------------------------- pooling
 case("max_pool2d", lambda x: F.max_pool2d(x, 2), lambda t, T, x: last(T.max_pool2d(first(x), 2)), apart(2, 4, 6, 3))
