@@ -1,12 +1,11 @@
 """Convolutions as layers."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..ops.arguments import pair
-from ..ops.conv import Padding, padding_2d
+from ..ops.arguments import per_axis
+from ..ops.conv_arguments import Padding, Size, sides
 from ..tensor import Tensor, zeros
 from . import functional as F
 from . import init
@@ -14,17 +13,11 @@ from .layout import filters_first, filters_last
 from .linear import positive_int
 from .module import Module, Parameter, layer
 
-Size = int | Sequence[int]
 
+class Convolution(Module):
+    """What the convolutions over one, two and three axes share; `axes` says over how many."""
 
-@layer
-class Conv2d(Module):
-    """2-D convolution. x: (N, H, W, in_channels), y: (N, H_out, W_out, out_channels); arguments as `functional.conv2d`.
-
-    weight: (kH, kW, in_channels / groups, out_channels); bias: (out_channels,). Both start uniform within 1 /
-    sqrt(fan_in) with fan_in = kH * kW * in_channels / groups, as in PyTorch. groups=in_channels is a depthwise
-    convolution.
-    """
+    axes: ClassVar[int]
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = 0,
                  dilation: Size = 1, groups: int = 1, bias: bool = True):
@@ -36,10 +29,11 @@ class Conv2d(Module):
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: in_channels {in_channels} and out_channels {out_channels} must divide into "
                              f"groups={groups}")
-        self.kernel_size = pair(name, "kernel_size", kernel_size)
-        self.stride = pair(name, "stride", stride)
-        self.dilation = pair(name, "dilation", dilation)
-        padding_2d(name, padding, (1, 1), self.kernel_size, self.stride, self.dilation)  # raises what makes no sense
+        self.kernel_size = per_axis(name, "kernel_size", kernel_size, self.axes)
+        self.stride = per_axis(name, "stride", stride, self.axes)
+        self.dilation = per_axis(name, "dilation", dilation, self.axes)
+        somewhere = (1,) * self.axes
+        sides(name, padding, somewhere, self.kernel_size, self.stride, self.dilation)  # raises what makes no sense
         self.padding = padding
         self.weight = Parameter(zeros(*self.kernel_size, in_channels // groups, out_channels))
         self.bias = Parameter(zeros(out_channels)) if bias else None
@@ -51,11 +45,8 @@ class Conv2d(Module):
 
     @property
     def geometry(self) -> tuple[Any, ...]:
-        """Stride, padding, dilation, groups: what `functional.conv2d` takes behind weight and bias."""
+        """Stride, padding, dilation, groups: what the function takes behind weight and bias."""
         return self.stride, self.padding, self.dilation, self.groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, *self.geometry)
 
     def from_torch(self, name: str, array: np.ndarray) -> np.ndarray:
         return filters_last(array)
@@ -65,14 +56,14 @@ class Conv2d(Module):
 
     def from_keras(self, name: str, array: np.ndarray) -> np.ndarray:
         """Only Keras' depthwise kernels differ: (kH, kW, C, multiplier) for our (kH, kW, 1, C * multiplier)."""
-        depthwise = name == "weight" and self.groups == self.in_channels and array.ndim == 4
-        if depthwise and array.shape[2:] == self._per_channel():
-            return array.reshape(*array.shape[:2], 1, -1)
+        depthwise = name == "weight" and self.groups == self.in_channels and array.ndim == self.axes + 2
+        if depthwise and array.shape[-2:] == self._per_channel():
+            return array.reshape(*array.shape[:-2], 1, -1)
         return array
 
     def to_keras(self, name: str, array: np.ndarray) -> np.ndarray:
         if name == "weight" and self.groups == self.in_channels:
-            return array.reshape(*array.shape[:2], *self._per_channel())
+            return array.reshape(*array.shape[:-2], *self._per_channel())
         return array
 
     def _per_channel(self) -> tuple[int, int]:
@@ -81,9 +72,53 @@ class Conv2d(Module):
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         text += f", padding={self.padding!r}" if self.padding != 0 else ""
-        text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
+        text += f", dilation={self.dilation}" if set(self.dilation) != {1} else ""
         text += f", groups={self.groups}" if self.groups != 1 else ""
         return text if self.bias is not None else text + ", bias=False"
+
+
+@layer
+class Conv1d(Convolution):
+    """1-D convolution. x: (N, L, in_channels), y: (N, L_out, out_channels); arguments as `functional.conv1d`.
+
+    weight: (k, in_channels / groups, out_channels); bias: (out_channels,). Both start uniform within 1 / sqrt(fan_in)
+    with fan_in = k * in_channels / groups, as in PyTorch.
+    """
+
+    axes = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv1d(x, self.weight, self.bias, *self.geometry)
+
+
+@layer
+class Conv2d(Convolution):
+    """2-D convolution. x: (N, H, W, in_channels), y: (N, H_out, W_out, out_channels); arguments as `functional.conv2d`.
+
+    weight: (kH, kW, in_channels / groups, out_channels); bias: (out_channels,). Both start uniform within 1 /
+    sqrt(fan_in) with fan_in = kH * kW * in_channels / groups, as in PyTorch. groups=in_channels is a depthwise
+    convolution; out_channels is a multiple of in_channels then, by the number of filters a channel.
+    """
+
+    axes = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, *self.geometry)
+
+
+@layer
+class Conv3d(Convolution):
+    """3-D convolution. x: (N, D, H, W, in_channels), y: (N, D_out, H_out, W_out, out_channels); arguments as
+    `functional.conv3d`.
+
+    weight: (kD, kH, kW, in_channels / groups, out_channels); bias: (out_channels,). Both start uniform within 1 /
+    sqrt(fan_in) with fan_in = kD * kH * kW * in_channels / groups, as in PyTorch.
+    """
+
+    axes = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv3d(x, self.weight, self.bias, *self.geometry)
 
 
 @layer

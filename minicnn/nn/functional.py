@@ -6,6 +6,7 @@ The file only gathers; each function lives beside its gradient in `minicnn/ops/`
 from ..ops.activation import *  # noqa: F403
 from ..ops.compare import *  # noqa: F403
 from ..ops.conv import *  # noqa: F403
+from ..ops.conv1d_3d import *  # noqa: F403
 from ..ops.dropout import *  # noqa: F403
 from ..ops.elementwise import *  # noqa: F403
 from ..ops.loss import *  # noqa: F403

@@ -87,22 +87,27 @@ def need_rank(op: str, name: str, tensor: Tensor, layout: str) -> None:
         raise ValueError(f"{op}: {name} must have shape ({layout}), got {tensor.shape}")
 
 
+def per_axis(op: str, name: str, value: Any, count: int, least: int = 1) -> tuple[int, ...]:
+    """An int, or one for each of so many axes, none below `least`, as a tuple."""
+    many: tuple[Any, ...] = ()
+    if is_int(value):
+        many = (value,) * count
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        many = tuple(value)
+    if len(many) != count or not all(is_int(v) and v >= least for v in many):
+        expected = {1: "an int or a tuple of one", 2: "an int or a pair of ints", 3: "an int or three ints"}[count]
+        raise ValueError(f"{op}: {name} must be {expected}, at least {least}, got {value!r}")
+    return tuple(int(v) for v in many)
+
+
 def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
     """An int or a pair of ints, none below `least`, as a pair (rows, columns)."""
     if type(value) is int and value >= least:
         return value, value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= least:
         return value
-    both = (
-        (value, value)
-        if is_int(value)
-        else tuple(value)
-        if isinstance(value, Sequence) and not isinstance(value, str)
-        else ()
-    )
-    if len(both) != 2 or not all(is_int(v) and v >= least for v in both):
-        raise ValueError(f"{op}: {name} must be an int or a pair of ints, at least {least}, got {value!r}")
-    return int(both[0]), int(both[1])
+    rows, columns = per_axis(op, name, value, 2, least)
+    return rows, columns
 
 
 def axis(op: str, dim: Any, rank: int) -> int:

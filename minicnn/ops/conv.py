@@ -12,10 +12,9 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor
 from .activation import ActivationGrad, Relu, Relu6
-from .arguments import Pair, is_int, need_float, need_rank, pair, remembered
+from .arguments import Pair
+from .conv_arguments import Padding, check_tensors, resolve
 from .reduce import ChannelSum
-
-Padding = int | str | Sequence[Any]
 
 
 class Conv2d(Function):
@@ -147,96 +146,8 @@ def convolve(
     straight: leave the gradient of the clip to the next op (see ops/norm.py, `rectified`). kept: a dict for what a
     kernel prepares of the weights, which must be the same each time the dict is given.
     """
-    need_float("conv2d", x=x, weight=weight, bias=bias, add=add)
-    need_rank("conv2d", "x", x, "N, H, W, C_in")
-    need_rank("conv2d", "weight", weight, "kH, kW, C_in / groups, C_out")
-    steps, edges, holes = resolve(x.shape, weight.shape, stride, padding, dilation, groups)
-    if bias is not None and bias.shape != weight.shape[3:]:
-        raise ValueError(f"conv2d: bias has shape {bias.shape}, expected {weight.shape[3:]}")
+    check_tensors("conv2d", 2, x, weight, bias, add)
+    steps, edges, holes = resolve("conv2d", x.shape, weight.shape, stride, padding, dilation, groups)
     kind = Conv2d if straight or (low, high) == (-inf, inf) else ClippedConv2d
     return kind.apply(x, weight, bias, add, stride=steps, padding=edges, dilation=holes, groups=groups, low=low,
                       high=high, kept=kept)
-
-
-@remembered
-def resolve(
-    x: tuple[int, ...], weight: tuple[int, ...], stride: Any, padding: Padding, dilation: Any, groups: Any
-) -> tuple[Pair, tuple[int, int, int, int], Pair]:
-    """Stride, padding and dilation of a convolution for the shapes of x and weight, once they are known to fit."""
-    steps = pair("conv2d", "stride", stride)
-    holes = pair("conv2d", "dilation", dilation)
-    check_groups("conv2d", groups, x[-1], weight)
-    edges = padding_2d("conv2d", padding, x[1:3], weight[:2], steps, holes)
-    check_reach("conv2d", x[1:3], edges, weight[:2], holes)
-    return steps, edges, holes
-
-
-def check_reach(
-    name: str, size: Sequence[int], padding: tuple[int, int, int, int], kernel: Sequence[int], dilation: Pair
-) -> None:
-    """The kernel fits into the padded picture at least once."""
-    top, bottom, left, right = padding
-    for axis, room, k, hole in (
-        ("H", size[0] + top + bottom, kernel[0], dilation[0]),
-        ("W", size[1] + left + right, kernel[1], dilation[1]),
-    ):
-        if room < hole * (k - 1) + 1:
-            raise ValueError(
-                f"{name}: a kernel of {hole * (k - 1) + 1} (dilation counted) is larger than the padded input of "
-                f"{room} along {axis}"
-            )
-
-
-def check_groups(name: str, groups: int, channels: int, weight: tuple[int, ...]) -> None:
-    """The channels of an input fit a weight of some shape."""
-    *kernel, per_group, filters = weight
-    if not is_int(groups) or groups < 1:
-        raise ValueError(f"{name}: groups must be a positive int, got {groups!r}")
-    if per_group * groups != channels:
-        raise ValueError(
-            f"{name}: x has {channels} channels, but weight of shape {weight} with groups={groups} expects "
-            f"{per_group * groups}; channels come last, as in (N, H, W, C)"
-        )
-    if filters % groups:
-        raise ValueError(f"{name}: {filters} filters do not divide into {groups} groups")
-    if 0 in kernel:
-        raise ValueError(f"{name}: weight of shape {weight} has an empty kernel")
-
-
-def padding_2d(
-    name: str, padding: Padding, size: Sequence[int], kernel: Sequence[int], stride: Pair, dilation: Pair
-) -> tuple[int, int, int, int]:
-    """Any way to state a padding, as (top, bottom, left, right)."""
-    if type(padding) is int and padding >= 0:
-        return padding, padding, padding, padding
-    sides: list[tuple[Any, ...]] = []
-    if isinstance(padding, str):
-        sides = [_named(name, padding, *along) for along in zip(size, kernel, stride, dilation, strict=True)]
-    elif is_int(padding):
-        sides = [(padding, padding)] * 2
-    elif isinstance(padding, Sequence) and len(padding) == 2:
-        sides = [(p, p) if is_int(p) else tuple(p) if isinstance(p, Sequence) else () for p in padding]
-    if len(sides) != 2 or any(len(s) != 2 or not all(is_int(p) and p >= 0 for p in s) for s in sides):
-        raise ValueError(
-            f"{name}: padding must be a non-negative int, a pair of them, ((top, bottom), (left, right)), 'valid', "
-            f"'same', 'tf_same' or 'full', got {padding!r}"
-        )
-    (top, bottom), (left, right) = sides
-    return int(top), int(bottom), int(left), int(right)
-
-
-def _named(name: str, padding: str, size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Zeros before and after along one axis."""
-    reach = dilation * (kernel - 1)
-    if padding == "valid":
-        return 0, 0
-    if padding == "full":
-        return reach, reach
-    if padding == "same":
-        if stride != 1:
-            raise ValueError(f"{name}: padding='same' needs stride 1, got {stride}; 'tf_same' takes any")
-        return reach // 2, reach - reach // 2
-    if padding == "tf_same":
-        needed = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
-        return needed // 2, needed - needed // 2
-    raise ValueError(f"{name}: padding must be 'valid', 'same', 'tf_same' or 'full' if a word, got {padding!r}")
