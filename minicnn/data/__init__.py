@@ -1,6 +1,6 @@
 """Data sets and how they reach a network: arrays, files and drawn pictures, in batches of Tensors."""
 
-from . import transforms
+from . import filters, transforms
 from .cifar10 import load_cifar10, load_cifar10_split
 from .dataset import ArrayDataset, DataError, Dataset, Subset, TrainTest
 from .downloads import download
@@ -17,7 +17,7 @@ from .targets import to_one_hot
 
 __all__ = [
     "ArrayDataset", "DataError", "DataLoader", "Dataset", "HappyHouse", "PictureFolder", "Subset", "TrainTest",
-    "augmentation_figure", "default_folder", "download", "find", "fingerprint", "load_cifar10", "load_cifar10_split",
-    "load_fashion", "load_fashion_split", "load_happy_house", "load_mnist", "load_mnist_split", "load_picture_folders",
+    "augmentation_figure", "default_folder", "download", "filters", "find", "fingerprint", "load_cifar10",
+    "load_cifar10_split", "load_fashion", "load_fashion_split", "load_happy_house", "load_mnist", "load_mnist_split", "load_picture_folders",
     "load_split", "load_synthetic_faces", "read_picture", "split_off", "synthetic_faces", "to_one_hot", "transforms",
 ]
