@@ -18,6 +18,7 @@ from .targets import to_one_hot
 __all__ = [
     "ArrayDataset", "DataError", "DataLoader", "Dataset", "HappyHouse", "PictureFolder", "Subset", "TrainTest",
     "augmentation_figure", "default_folder", "download", "filters", "find", "fingerprint", "load_cifar10",
-    "load_cifar10_split", "load_fashion", "load_fashion_split", "load_happy_house", "load_mnist", "load_mnist_split", "load_picture_folders",
-    "load_split", "load_synthetic_faces", "read_picture", "split_off", "synthetic_faces", "to_one_hot", "transforms",
+    "load_cifar10_split", "load_fashion", "load_fashion_split", "load_happy_house", "load_mnist",
+    "load_mnist_split", "load_picture_folders", "load_split", "load_synthetic_faces", "read_picture", "split_off",
+    "synthetic_faces", "to_one_hot", "transforms",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..dispatch import dispatch
 from ..tape import Function, op
-from ..tensor import Tensor, method
+from ..tensor import Tensor, method, tensor
 from .arguments import need_float
 from .reduce import ChannelSum
 
@@ -51,6 +51,7 @@ def product(
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product over the last two dimensions, as NumPy's: a vector is a row on the left and a column on the
     right, leading dimensions broadcast."""
+    a, b = (tensor(x) if isinstance(x, np.ndarray) else x for x in (a, b))
     need_float("matmul", a=a, b=b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("matmul: a and b must have at least one dimension")

@@ -1,0 +1,35 @@
+"""Arrays of other libraries, taken over without a copy. (`tensor` copies; `Tensor.numpy` and DLPack export lend.)"""
+
+from typing import Any
+
+import numpy as np
+
+from .tensor import DTYPES, Tensor
+
+
+def from_dlpack(source: Any, copy: bool | None = None) -> Tensor:
+    """A tensor on the memory of `source`, an array on the CPU of any library that speaks DLPack: NumPy, PyTorch, JAX.
+
+    What is written to one is seen in the other; call the tensor's `touch()` after writing from outside, so that what
+    was saved for a backward pass is known to have changed. Tensors are contiguous and can be written to, so a source
+    that isn't, or can't be, is copied if `copy` allows it.
+
+    copy: True: always; False: never, ValueError if there is need; None: if there is need.
+    TypeError: a dtype that tensors don't have, or no DLPack. BufferError: memory of a GPU.
+
+    >>> import minicnn as mc, numpy as np
+    >>> a = np.zeros(3, np.float32)
+    >>> x = mc.from_dlpack(a)
+    >>> a[0] = 7
+    >>> x.tolist()
+    [7.0, 0.0, 0.0]
+    """
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(f"from_dlpack: expected an array with __dlpack__, got {type(source).__name__}")
+    array = np.from_dlpack(source)
+    if array.dtype not in DTYPES:
+        raise TypeError(f"from_dlpack: dtype {array.dtype} is not one of {', '.join(map(str, DTYPES))}")
+    sharable = array.flags.c_contiguous and array.flags.writeable and array.flags.aligned
+    if copy is False and not sharable:
+        raise ValueError("from_dlpack: the array is not contiguous, or can't be written to, and copy=False")
+    return Tensor(array if sharable and not copy else array.copy())
