@@ -24,7 +24,7 @@ from setuptools.command.build_ext import build_ext
 SOURCES = Path("kernels/cpu")
 GENERATED = Path("build/generated")
 INCLUDED = {"elementwise": "formulas.h", "norm": "activations.h"}  # what a family includes of them
-FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "random", "optim")
+FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "random", "optim", "picture")
 
 # Contraction to fused multiply-adds is on, so levels may differ in the last bit; NaN, infinity and the order of sums
 # are kept: no -ffast-math.

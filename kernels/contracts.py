@@ -187,6 +187,15 @@ kernel("pick", "x: t[O,D,I], index: i[O,I] -> y: t[O,I]", family="copy",
        doc="y[o,i] = x[o, index[o,i], i]; an index outside 0..D-1 raises IndexError")
 kernel("pick_grad", "g: f[O,I], index: i[O,I] -> dx: f[O,D,I]", family="copy", params="length",
        sizes=lambda s, p: {"D": p["length"]}, doc="dx[o, index[o,i], i] = g[o,i], else 0")
+kernel("gather", "x: t[O,D,I], index: i[O,M,I] -> y: t[O,M,I]", family="copy",
+       doc="y[o,m,i] = x[o, index[o,m,i], i]; an index outside 0..D-1 raises IndexError")
+kernel("scatter", "x: f[O,M,I], index: i[O,M,I] -> y: f[O,D,I]", family="copy", params="length add",
+       sizes=lambda s, p: {"D": p["length"]}, shaping="length",
+       doc="y[o, index[o,m,i], i] = x[o,m,i], in order of m (with add: += x[o,m,i], the adjoint of gather), else 0")
+kernel("csr_matmul", "x: f[O,D,I], start: i[M1], index: i[T], weight: f[T] -> y: f[O,M,I]", family="copy",
+       sizes=lambda s, p: csr_rows(s),
+       doc="y[o,m,i] = sum over t from start[m] to start[m+1]-1 of weight[t] * x[o, index[t], i]: every x[o] times a sparse matrix "
+           "given by rows; an index outside 0..D-1 raises IndexError, starts that do not rise from 0 to T ValueError")
 
 # -------------------------------------------------------------------------------------------------- reductions
 
@@ -261,6 +270,14 @@ kernel("batch_norm_grad", "g: f[M,C], x: f[M,C], mean: f[C], rstd: f[C], weight:
        doc="xhat = (x - mean) * rstd; h = the gradient of activation at xhat * weight + bias, given g; dbias = sum h; dweight = sum h * xhat; "
            "dx = weight * rstd * (h - dbias/M - xhat * dweight/M), and with rectified 0 unless x > 0: x came out of a ReLU, "
            "whose gradient is taken along")
+kernel("group_norm", "x: f[N,M,C], weight: f[C]?, bias: f[C]? -> y: f[N,M,C], mean: f[N,G], rstd: f[N,G]", family="norm", params="groups eps",
+       sizes=lambda s, p: grouped(s, p["groups"]), shaping="groups",
+       doc="mean and rstd = 1 / sqrt(var + eps), var biased, of each x[n] over its M places and each of `groups` groups of C/G neighbouring "
+           "channels; y = (x - mean) * rstd * weight + bias")
+kernel("group_norm_grad", "g: f[N,M,C], x: f[N,M,C], mean: f[N,G], rstd: f[N,G], weight: f[C]? -> dx: f[N,M,C], dweight: f[C], dbias: f[C]",
+       family="norm", sizes=lambda s, p: grouped(s, s["G"]),
+       doc="xhat = (x - mean) * rstd; dbias = sum g; dweight = sum g * xhat; h = g * weight; dx = rstd * (h - mean of h - xhat * mean of "
+           "(h * xhat)), the means over the group")
 kernel("batch_norm_pool", "x: f[N,H,W,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]? -> y: f[N,P,Q,C], position: o[N,P,Q,C]",
        family="norm", params="kernel activation p seed offset", sizes=lambda s, p: side_by_side(s, p), shaping="kernel activation",
        doc="y = dropout(max_pool2d(batch_norm_apply(x))): windows of at most 255 places side by side, what is left over at the "
@@ -304,6 +321,21 @@ kernel("average_step", "p: f[...]!, value: f[...] ->", family="optim", params="r
 kernel("adagrad_step", "p: f[...]!, g: f[...], total: f[...]! ->", family="optim", params="lr eps weight_decay",
        doc="g += weight_decay*p; total += g^2; p -= lr * g / (sqrt(total) + eps)")
 
+# ------------------------------------------------------------------------------------------------ augmentation
+
+kernel("mirror", "x: o[N,O,D,I], chosen: b[N] -> y: o[N,O,D,I]", family="picture",
+       doc="y[n] = x[n], where chosen[n] with axis D the other way round: bytes, I of them an item, whatever they stand for")
+kernel("affine_sample", "x: f[N,H,W,C], maps: f[N,R,S] -> y: f[N,P,Q,C]", family="picture", params="size",
+       sizes=lambda s, p: affine_sizes(s, p),
+       doc="y[n,p,q] is x[n] at the place (row, column) = maps[n] @ (p, q, 1), or the nearest one in x (0 for NaN), interpolated "
+           "between the four pixels around it; maps are 2 x 3, size is (P, Q)")
+kernel("jitter", "x: f[N,K], brightness: f[N], contrast: f[N], weights: f[K] -> y: f[N,K], inside: b[N]", family="picture",
+       doc="b = min(brightness[n] * x[n], 1), grey = sum weights * b, y[n] = clip(contrast[n] * b + (1-contrast[n]) * grey, 0, 1); "
+           "inside: whether all of x[n] is in [0, 1]")
+kernel("blend", "x: f[N,K], partner: i[N], share: f[N] -> y: f[N,K]", family="picture",
+       doc="y[n] = x[n] + share[n] * (x[partner[n]] - x[n]); a partner outside 0..N-1 raises IndexError")
+
+
 
 # ------------------------------------------------------------------------------------------------ sizes that follow
 
@@ -319,10 +351,24 @@ def not_empty(name: str, size: int) -> Sizes:
     return {}
 
 
+def csr_rows(s: Sizes) -> Sizes:
+    """A matrix of M rows has M + 1 starts."""
+    if s["M1"] == 0:
+        raise ValueError("start is empty, expected one number more than the matrix has rows")
+    return {"M": s["M1"] - 1}
+
+
 def known_activation(p: Mapping[str, Any]) -> Sizes:
     if p["activation"] not in ("", *ACTIVATIONS):
         raise ValueError(f"activation is {p['activation']!r}, expected '' or one of {', '.join(ACTIVATIONS)}")
     return {}
+
+
+def grouped(s: Sizes, groups: int) -> Sizes:
+    """Channels in groups of one size."""
+    if groups < 1 or s["C"] % groups or s["C"] * s["M"] == 0:
+        raise ValueError(f"{s['M']} places of {s['C']} channels do not divide into {groups} groups")
+    return {"G": groups}
 
 
 def side_by_side(s: Sizes, p: Mapping[str, Any]) -> Sizes:
@@ -336,6 +382,15 @@ def side_by_side(s: Sizes, p: Mapping[str, Any]) -> Sizes:
 def pooled(s: Sizes, p: Mapping[str, Any]) -> Sizes:
     expected = side_by_side(s, p)
     return {**match("P", s["P"], expected["P"]), **match("Q", s["Q"], expected["Q"])}
+
+
+def affine_sizes(s: Sizes, p: Mapping[str, Any]) -> Sizes:
+    for name in ("H", "W"):
+        if not 1 <= s[name] < 2**31:
+            raise ValueError(f"{name} is {s[name]}, expected 1 to 2^31 - 1")
+    high, wide = p["size"]
+    return {"P": high, "Q": wide, **match("the number of rows of a map", s["R"], 2),
+            **match("the number of columns of a map", s["S"], 3)}
 
 
 def strided_count(length: int, p: Mapping[str, Any]) -> int:

@@ -102,6 +102,32 @@ def pick_grad(g: Array, index: Array, dx: Array, length: int) -> None:
         dx[o, index[o, i], i] = g[o, i]
 
 
+def gather(x: Array, index: Array, y: Array) -> None:
+    _check_index(index, x.shape[1])
+    for o, m, i in np.ndindex(*index.shape):
+        y[o, m, i] = x[o, index[o, m, i], i]
+
+
+def scatter(x: Array, index: Array, y: Array, length: int, add: bool) -> None:
+    _check_index(index, length)
+    y[...] = 0
+    for o, m, i in np.ndindex(*index.shape):
+        place = o, index[o, m, i], i
+        y[place] = x[o, m, i] + (y[place] if add else 0)
+
+
+def csr_matmul(x: Array, start: Array, index: Array, weight: Array, y: Array) -> None:
+    """A sparse matrix by rows ("compressed sparse row"): of row m only the columns index[t] are kept that are not 0,
+    with their weight[t], from t = start[m] on."""
+    _check_index(index, x.shape[1])
+    if start[0] != 0 or start[-1] != len(index) or (np.diff(start) < 0).any():
+        raise ValueError(f"start must rise from 0 to {len(index)}, the number of weights")
+    y[...] = 0
+    for m in range(len(start) - 1):
+        for t in range(start[m], start[m + 1]):
+            y[:, m] += weight[t] * x[:, index[t]]
+
+
 # -------------------------------------------------------------------------------------------------- reductions
 # Any axes to reduce come as the middle one of three: (outer, reduced, inner).
 
@@ -387,6 +413,38 @@ def batch_norm_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array 
             dx[m] = np.where(x[m] > 0, dx[m], 0)
 
 
+def group_norm(x: Array, weight: Array | None, bias: Array | None, y: Array, mean: Array, rstd: Array, groups: int,
+               eps: float) -> None:
+    """Wu & He, "Group Normalization", 2018. Each picture is normalised on its own, some channels at a time."""
+    for n, group in np.ndindex(*mean.shape):
+        values = x[n, :, _of_group(group, x.shape[2] // groups)]
+        mean[n, group] = values.mean()
+        rstd[n, group] = 1 / np.sqrt(values.var() + eps)
+        y[n, :, _of_group(group, x.shape[2] // groups)] = (values - mean[n, group]) * rstd[n, group]
+    if weight is not None:
+        y *= weight
+    if bias is not None:
+        y += bias
+
+
+def _of_group(group: int, channels: int) -> slice:
+    return slice(group * channels, (group + 1) * channels)
+
+
+def group_norm_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, dx: Array, dweight: Array,
+                    dbias: Array) -> None:
+    """As in `batch_norm_grad`, the mean and the variance depend on every x of the group."""
+    dweight[...] = 0
+    dbias[...] = 0
+    for n, group in np.ndindex(*mean.shape):
+        channels = _of_group(group, x.shape[2] // mean.shape[1])
+        xhat = (x[n, :, channels] - mean[n, group]) * rstd[n, group]
+        h = g[n, :, channels] if weight is None else g[n, :, channels] * weight[channels]
+        dbias[channels] += g[n, :, channels].sum(axis=0)
+        dweight[channels] += (g[n, :, channels] * xhat).sum(axis=0)
+        dx[n, :, channels] = rstd[n, group] * (h - h.mean() - xhat * (h * xhat).mean())
+
+
 DROPPED = 255  # among the positions
 
 
@@ -509,3 +567,41 @@ def adagrad_step(p: Array, g: Array, total: Array, lr: float, eps: float, weight
     g = g + weight_decay * p
     total += g**2
     p -= lr * g / (np.sqrt(total) + eps)
+
+
+# ------------------------------------------------------------------------------------------------- augmentation
+
+def mirror(x: Array, chosen: Array, y: Array) -> None:
+    for n in range(len(x)):
+        y[n] = x[n, :, ::-1] if chosen[n] else x[n]
+
+
+def _around(place: float, size: int) -> tuple[int, int, float]:
+    """The two pixels nearest to a place along an axis, and how far it lies on the way from the first to the second."""
+    place = min(max(0.0, place), size - 1)  # `max` keeps its first argument where the other is NaN
+    return int(place), min(int(place) + 1, size - 1), place - int(place)
+
+
+def affine_sample(x: Array, maps: Array, y: Array, size: Pair) -> None:
+    for n in range(len(x)):
+        for place in np.ndindex(*size):
+            row, column = maps[n] @ (*place, 1)
+            top, bottom, down = _around(row, x.shape[1])
+            left, right, across = _around(column, x.shape[2])
+            above = x[n, top, left] + across * (x[n, top, right] - x[n, top, left])
+            below = x[n, bottom, left] + across * (x[n, bottom, right] - x[n, bottom, left])
+            y[(n, *place)] = above + down * (below - above)
+
+
+def jitter(x: Array, brightness: Array, contrast: Array, weights: Array, y: Array, inside: Array) -> None:
+    for n, picture in enumerate(x):
+        bright = np.minimum(brightness[n] * picture, 1)
+        grey = (weights * bright).sum()
+        y[n] = np.clip(contrast[n] * bright + (1 - contrast[n]) * grey, 0, 1)
+        inside[n] = ((picture >= 0) & (picture <= 1)).all()
+
+
+def blend(x: Array, partner: Array, share: Array, y: Array) -> None:
+    _check_index(partner, len(x))
+    for n, other in enumerate(partner):
+        y[n] = x[n] + share[n] * (x[other] - x[n])

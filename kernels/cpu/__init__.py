@@ -44,7 +44,7 @@ def _load_host() -> ModuleType:
 
 host = _load_host()
 
-FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "random", "optim")
+FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "random", "optim", "picture")
 
 
 def _available() -> tuple[str, ...]:

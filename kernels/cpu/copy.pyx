@@ -381,3 +381,6 @@ def pick_grad(g, index, dx, Py_ssize_t length):
     else:
         with nogil:
             put_all(<const uint64_t*>pg, place, <uint64_t*>pd, outer, length, inner)
+
+
+include "copy_gather.pxi"

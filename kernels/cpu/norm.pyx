@@ -14,7 +14,7 @@ depend on the threads.
 include "common.pxi"
 
 from cython.parallel cimport prange
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, sqrt
 
 cdef extern from "activations.h":
     ctypedef struct activation_entry:
@@ -85,6 +85,7 @@ cdef void fold(double* lane, Py_ssize_t channels, Py_ssize_t together) noexcept 
 include "norm_stats.pxi"
 include "norm_apply.pxi"
 include "norm_grad.pxi"
+include "norm_group.pxi"
 include "random_words.pxi"
 include "max.pxi"
 include "norm_pool.pxi"

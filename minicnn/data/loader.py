@@ -13,6 +13,7 @@ from ..tensor import Tensor, tensor
 from .dataset import Samples, take
 
 Batch = tuple[np.ndarray, ...]
+Tensors = tuple[Tensor, ...]
 Transform = Callable[[Batch, np.random.Generator], Batch]
 
 
@@ -68,7 +69,7 @@ class DataLoader:
             raise ValueError(f"DataLoader: an epoch has {len(self)} batches, got batch {first} to begin with")
         self.epoch, self.first = epoch, first
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+    def __iter__(self) -> Iterator[Tensors]:
         epoch, first = self.epoch, self.first
         self.epoch, self.first = epoch + 1, 0
         return self._tensors(epoch, first)
@@ -83,14 +84,12 @@ class DataLoader:
         """A generator for one purpose; different streams are independent of each other."""
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=stream)))
 
-    def _tensors(self, epoch: int, first: int) -> Generator[tuple[Tensor, ...], None, None]:
+    def _tensors(self, epoch: int, first: int) -> Generator[Tensors, None, None]:
         batches = self._batches(epoch, first)
-        # Tensors are made here, not in the thread: the memory pool and the device belong to the thread that trains.
         with closing(_prefetched(batches, self.prefetch) if self.prefetch else batches) as batches:
-            for batch in batches:
-                yield tuple(tensor(array, device=self.device) for array in batch)
+            yield from batches
 
-    def _batches(self, epoch: int, first: int) -> Generator[Batch, None, None]:
+    def _batches(self, epoch: int, first: int) -> Generator[Tensors, None, None]:
         order = self.order(epoch)
         for number in range(first, len(self)):
             batch = take(self.dataset, order[number * self.batch_size : (number + 1) * self.batch_size])
@@ -98,7 +97,9 @@ class DataLoader:
                 batch = self.transform(batch, self._generator(1, epoch, number))
                 if not isinstance(batch, tuple):
                     raise TypeError(f"DataLoader: transform must return a tuple of arrays, got {type(batch).__name__}")
-            yield batch
+            # The copies too are made ahead of their use. They and a transform's kernels may share the memory pool with
+            # the thread that trains: the interpreter's lock is held while memory is handed out.
+            yield tuple(tensor(array, device=self.device) for array in batch)
 
 
 def _whole(name: str, value: Any, at_least: int) -> int:
@@ -122,14 +123,14 @@ class _End:
         self.error = error
 
 
-def _prefetched(batches: Generator[Batch, None, None], ahead: int) -> Generator[Batch, None, None]:
+def _prefetched(batches: Generator[Tensors, None, None], ahead: int) -> Generator[Tensors, None, None]:
     """The same batches, prepared by a thread that is at most `ahead` of them in front.
 
     The thread waits for one of `ahead` slots before each batch; taking a batch frees its slot. To end the thread early
     it is given a slot after `stop` is set, so it needs no timeout to notice. It does not know this generator, so that
     dropping the generator (as leaving a loop does) runs the `finally` below.
     """
-    slots, ready, stop = threading.Semaphore(ahead), queue.SimpleQueue[Batch | _End](), threading.Event()
+    slots, ready, stop = threading.Semaphore(ahead), queue.SimpleQueue[Tensors | _End](), threading.Event()
     # A daemon, for a loop that is never finished must not keep the interpreter from exiting.
     thread = threading.Thread(target=_prepare, args=(batches, slots, ready, stop), name="minicnn-loader", daemon=True)
     thread.start()
@@ -149,8 +150,8 @@ def _prefetched(batches: Generator[Batch, None, None], ahead: int) -> Generator[
             thread.join()
 
 
-def _prepare(batches: Generator[Batch, None, None], slots: threading.Semaphore,
-             ready: "queue.SimpleQueue[Batch | _End]", stop: threading.Event) -> None:
+def _prepare(batches: Generator[Tensors, None, None], slots: threading.Semaphore,
+             ready: "queue.SimpleQueue[Tensors | _End]", stop: threading.Event) -> None:
     """What the thread does."""
     try:
         with closing(batches):

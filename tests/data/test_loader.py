@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 
-from minicnn.data import ArrayDataset, DataLoader, Dataset
+from minicnn.data import ArrayDataset, DataLoader, Dataset, transforms
 from minicnn.tensor import Tensor
 
 PREFETCH = [0, 1, 2, 7]
@@ -132,6 +132,19 @@ def test_a_transform_gets_random_numbers_of_its_own(prefetch):
     expected = DataLoader(numbers(), batch_size=4, transform=jitter, prefetch=0)
     np.testing.assert_array_equal(first, np.concatenate([x.numpy() for x, _ in expected])[:, 0] - np.arange(10))
     assert np.unique(np.round(np.concatenate([first, second, run(seed=1)[0]]), 3)).size > 25
+
+
+def test_kernels_run_in_the_thread_while_others_run_in_the_loop():
+    """Neither side gets memory that the other still uses: all arrays here have one size, so they take turns in it."""
+    data = ArrayDataset(np.random.default_rng(0).random((64, 8, 8, 3), np.float32))
+    chain = transforms.Compose(transforms.RandomHorizontalFlip(), transforms.RandomRotation(30))
+    alone, beside = (DataLoader(data, 8, shuffle=True, prefetch=prefetch, transform=chain) for prefetch in (0, 2))
+    for _ in range(10):
+        for (expected,), (got,) in zip(alone, beside, strict=True):
+            products = [got * factor for factor in range(20)]
+            assert np.array_equal(got.numpy(), expected.numpy())
+            for factor, product in enumerate(products):
+                assert np.array_equal(product.numpy(), expected.numpy() * np.float32(factor))
 
 
 def test_prefetching_stays_within_its_bound():

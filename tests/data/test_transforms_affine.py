@@ -65,7 +65,7 @@ def test_half_a_turn_of_a_picture_that_is_not_square():
 def test_against_scipy(fill, shape, degrees, scale, shear):
     x = pictures(*shape)
     got = apply(t.RandomAffine((degrees, degrees), scale=(scale, scale), shear=(shear, shear), fill=fill), x)
-    # float32 places: off by up to 1e-5 pixels in pictures of 120, and neighbours differ by up to 1.
+    # Maps are rounded to float32: places are off by up to 1e-5 pixels in pictures of 120, neighbours differ by up to 1.
     np.testing.assert_allclose(got, expected(x, degrees, scale, shear, fill=fill), atol=1e-6 * max(shape[1:3]))
 
 
@@ -126,7 +126,7 @@ def test_a_constant_picture_stays_constant_at_its_borders():
 
 
 def test_many_small_pictures_give_what_each_gives_alone():
-    x = pictures(100, 30, 20, 2)  # more than are resampled together
+    x = pictures(100, 30, 20, 2)
     degrees = (17, 17)
     alone = np.concatenate([apply(t.RandomRotation(degrees), x[k : k + 1]) for k in range(100)])
     assert np.array_equal(apply(t.RandomRotation(degrees), x), alone)

@@ -6,11 +6,21 @@ outside; NaN, infinity and ties where they mean something. Each family of kernel
 
 from minicnn.kernels.contracts import CONTRACTS
 
-from . import cases_conv, cases_copy, cases_elementwise, cases_norm, cases_optim, cases_pool, cases_random, cases_reduce
+from . import (
+    cases_conv,
+    cases_copy,
+    cases_elementwise,
+    cases_norm,
+    cases_optim,
+    cases_picture,
+    cases_pool,
+    cases_random,
+    cases_reduce,
+)
 from .case import Case
 
 CASES: dict[str, list[Case]] = {name: [] for name in CONTRACTS}
 for _family in (cases_elementwise, cases_copy, cases_reduce, cases_conv, cases_pool, cases_norm, cases_random,
-                cases_optim):
+                cases_optim, cases_picture):
     for _case in _family.cases():
         CASES.setdefault(_case.kernel, []).append(_case)

@@ -47,6 +47,29 @@ PICKS = {
     "one": (1, 1, 1), "primes": (3, 5, 7), "inner_one": (17, 13, 1), "one_to_choose": (5, 1, 17), "no_outer": (0, 3, 4),
     "no_inner": (3, 4, 0), "large": (601, 7, 61), "large_inner_one": (33013, 10, 1),
 }
+#: O, D, I and M.
+GATHERS = {
+    "one": (1, 1, 1, 1), "primes": (3, 5, 7, 11), "inner_one": (5, 13, 1, 20), "one_to_choose": (5, 1, 17, 3),
+    "take_none": (3, 5, 7, 0), "no_outer": (0, 3, 4, 2), "no_inner": (3, 4, 0, 2), "block_and_more": (2, 3, 67, 5),
+    "large": (3, 50, 40, 401), "large_rows": (1, 300, 131, 401),
+}
+#: O, D, I, and the columns of each row of the matrix.
+MATRICES: dict[str, tuple[int, int, int, list[list[int]]]] = {
+    "one": (1, 1, 1, [[0]]),
+    "identity": (2, 3, 5, [[0], [1], [2]]),
+    "upsampling": (3, 4, 7, [[0], [0, 1], [1, 2], [2, 3], [3]]),
+    "windows": (2, 11, 3, [[0, 1, 2, 3], [3, 4, 5], [5, 6, 7, 8, 9, 10]]),
+    "empty_rows": (2, 4, 3, [[], [3, 0], []]),
+    "column_twice": (2, 4, 3, [[1, 1, 2]]),
+    "inner_one": (17, 9, 1, [[0, 1, 2], [2, 3, 4], [8]]),
+    "no_row": (2, 3, 4, []),
+    "no_outer": (0, 3, 4, [[0, 1]]),
+    "no_inner": (3, 2, 0, [[0, 1]]),
+    "none_of_none": (2, 0, 3, [[], []]),
+    "chunk_and_more": (1, 3, 1027, [[0, 1, 2], [1]]),
+    "large": (3, 41, 97, [[m // 2, (m + 1) // 2] for m in range(80)]),
+    "large_inner_one": (1501, 33, 1, [list(range(max(0, m - 2), min(33, m + 3))) for m in range(33)]),
+}
 
 
 def strided_get(length: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, draw: Draw) -> Built:
@@ -77,6 +100,20 @@ def pick_grad(o: int, d: int, i: int, draw: Draw) -> Built:
     return [draw(o, i), draw.index(d, o, i)], {"length": d}
 
 
+def gather(o: int, d: int, i: int, m: int, draw: Draw) -> Built:
+    return [draw(o, d, i), draw.index(d, o, m, i)], {}
+
+
+def scatter(o: int, d: int, i: int, m: int, add: bool, draw: Draw) -> Built:
+    return [draw(o, m, i), draw.index(d, o, m, i)], {"length": d, "add": add}
+
+
+def csr_matmul(o: int, d: int, i: int, rows: list[list[int]], draw: Draw) -> Built:
+    start = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    index = np.array([column for row in rows for column in row], np.int64)
+    return [draw(o, d, i), start, index, draw(len(index))], {}
+
+
 def cases() -> Iterator[Case]:
     for label, walk in (WALKS | READ_ONLY).items():
         dtypes = COPIED if not label.startswith("large") else (np.float32, np.float64, np.bool_)  # one of each width
@@ -94,3 +131,9 @@ def cases() -> Iterator[Case]:
     for label, sizes3 in PICKS.items():
         yield Case("pick", label, pick, sizes3, COPIED)
         yield Case("pick_grad", label, pick_grad, sizes3)
+    for label, sizes in GATHERS.items():
+        yield Case("gather", label, gather, sizes, COPIED)
+        yield Case("scatter", f"{label}_last", scatter, (*sizes, False))
+        yield Case("scatter", f"{label}_sum", scatter, (*sizes, True), terms=max(1, sizes[3]))
+    for label, matrix in MATRICES.items():
+        yield Case("csr_matmul", label, csr_matmul, matrix, terms=max([1, *map(len, matrix[3])]))

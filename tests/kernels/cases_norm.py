@@ -147,6 +147,25 @@ def special(m: int, c: int, draw: Draw) -> Built:
     return [x], {}
 
 
+#: N, M, C, G.
+GROUPED = {
+    "one": (1, 1, 1, 1), "layer": (13, 1, 17, 1), "rows_of_channels": (5, 1, 96, 1), "instance": (2, 9, 7, 7),
+    "groups": (3, 5, 12, 4), "pairs": (2, 6, 34, 17), "no_batch": (0, 3, 4, 2), "one_picture": (1, 49, 24, 3),
+    "more_than_parts": (37, 2, 6, 2), "large": (5, 211, 36, 6), "large_layer": (701, 1, 67, 1),
+}
+
+
+def grouped(n: int, m: int, c: int, groups: int, how: str, draw: Draw) -> Built:
+    x = draw(n, m, c) + (1000 if how == "far" else 0)
+    weight, bias = (draw(c), draw(c)) if how != "plain" else (None, None)
+    return [draw.array(x), weight, bias], {"groups": groups, "eps": 1e-3}
+
+
+def grouped_grad(n: int, m: int, c: int, groups: int, weighted: bool, draw: Draw) -> Built:
+    return [draw(n, m, c), draw(n, m, c), draw(n, groups), draw.between(0.1, 2, n, groups),
+            draw(c) if weighted else None], {}
+
+
 def cases() -> Iterator[Case]:
     for number, (label, shape) in enumerate(SHAPES.items()):
         yield Case("batch_norm_stats", label, ordinary, shape, terms=shape[0])
@@ -197,3 +216,10 @@ def cases() -> Iterator[Case]:
         label, size = f"{kernel[0]}x{kernel[1]}_{p}", (2, 9, 8, 17)
         yield Case("batch_norm_pool", f"ties_{label}", pool_ties, (Pooled(size, kernel, p, "relu"), [-2, -1, 0, 1, 2]))
         yield Case("batch_norm_pool", f"special_{label}", pool_ties, (Pooled(size, kernel, p), [NAN, INF, -INF, 1]))
+    for label, sizes in GROUPED.items():
+        for how in ("plain", "affine"):
+            yield Case("group_norm", f"{label}_{how}", grouped, (*sizes, how), terms=sizes[1] * sizes[2] // sizes[3])
+            yield Case("group_norm_grad", f"{label}_{how}", grouped_grad, (*sizes, how == "affine"),
+                       terms=sizes[0] * sizes[1] * sizes[2])
+    for label in ("instance", "large"):
+        yield Case("group_norm", f"{label}_far", grouped, (*GROUPED[label], "far"), (np.float64,), terms=999)

@@ -140,7 +140,7 @@ def test_refuses_arrays_with_gaps(name: str, backend: Backend) -> None:
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 @pytest.mark.parametrize("wrong", [-1, 5, 2**40, -2**63])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_take_and_pick_refuse_an_index_outside(wrong: int, threads: int, backend: Backend) -> None:
+def test_take_pick_and_blend_refuse_an_index_outside(wrong: int, threads: int, backend: Backend) -> None:
     backend.set_num_threads(threads)
     x, index = np.zeros((3, 5, 4001)), np.zeros((3, 4001), np.int64)
     index[2, 4000] = wrong
@@ -148,6 +148,8 @@ def test_take_and_pick_refuse_an_index_outside(wrong: int, threads: int, backend
         backend.kernel("pick")(x, index, np.empty((3, 4001)))
     with pytest.raises(IndexError):
         backend.kernel("take")(x, np.array([0, 4, wrong, 1]), np.empty((3, 4, 4001)))
+    with pytest.raises(IndexError):
+        backend.kernel("blend")(np.zeros((5, 7)), np.array([0, 4, 3, wrong, 1]), np.ones(5), np.empty((5, 7)))
 
 
 # ------------------------------------------------------------------------------- what a contract needs

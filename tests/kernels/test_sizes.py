@@ -88,6 +88,10 @@ MISFITS: dict[str, tuple[str, str, list[Any], dict[str, Any]]] = {
     "windows_of_another_size": ("batch_norm_pool_grad", "Q is 3, expected 2",
                                 [(1, 2, 3, 3), (1, 2, 3, 3), (1, 4, 5, 3), (3,), (3,), None, None],
                                 {"kernel": (2, 2), "activation": "gelu"}),
+    "picture_of_nothing": ("affine_sample", "W is 0, expected 1 to", [(1, 5, 0, 3), (1, 2, 3)], {"size": (5, 5)}),
+    "square_map": ("affine_sample", "columns of a map is 2, expected 3", [(1, 5, 5, 3), (1, 2, 2)], {"size": (5, 5)}),
+    "map_of_a_volume": ("affine_sample", "rows of a map is 3, expected 2", [(1, 5, 5, 3), (1, 3, 3)], {"size": (5, 5)}),
+    "maps_of_others": ("affine_sample", "maps has N = 1, expected 2", [(2, 5, 5, 3), (1, 2, 3)], {"size": (5, 5)}),
     "walk_beyond": ("strided_get", "from 0 to 10 in an array of 10", [(10,)],
                     {"shape": (3, 3), "strides": (4, 1), "offset": 0}),
     "walk_before": ("strided_get", "from -1 to 2", [(10,)], {"shape": (4,), "strides": (-1,), "offset": 2}),
@@ -116,6 +120,8 @@ def test_sizes_that_params_give() -> None:
     assert sizes("random_bits", count=7, seed=0, offset=0)["n"] == 7
     assert sizes("take_grad", (2, 3, 4), (3,), length=9)["D"] == 9
     assert sizes("pick_grad", (2, 4), (2, 4), length=9)["D"] == 9
+    sampled = sizes("affine_sample", (2, 5, 6, 3), (2, 2, 3), size=(7, 8))
+    assert (sampled["N"], sampled["P"], sampled["Q"], sampled["C"]) == (2, 7, 8, 3)
     window = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
     pooled = sizes("max_pool2d", (1, 6, 6, 2), size=(3, 2), **window)
     assert (pooled["P"], pooled["Q"]) == (3, 2)

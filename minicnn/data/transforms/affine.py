@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from ...dispatch import dispatch
 from .arguments import around, interval, number, pair
 from .base import PictureTransform
-
-PIXELS = 10_000  # resampled together: few NumPy calls for small pictures, and all of it fits into a core's cache
 
 
 class RandomAffine(PictureTransform):
@@ -35,20 +34,14 @@ class RandomAffine(PictureTransform):
                           "shear": self.shear, "fill": self.fill}
 
     def change(self, pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        count, height, width, _ = pictures.shape
+        count, height, width, channels = pictures.shape
         maps = self._draw(count, height, width, generator)
-        changed = np.empty(pictures.shape, np.float32)
         if self.fill is not None:  # a frame of one pixel: all that lies further out is the same
-            pictures = np.pad(pictures, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=self.fill)
+            framed = np.full((count, height + 2, width + 2, channels), self.fill, np.float32)
+            framed[:, 1:-1, 1:-1] = pictures
+            pictures = framed
             maps[:, :, 2] += 1
-        rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
-        together = max(1, PIXELS // (height * width))
-        for start in range(0, count, together):
-            group = slice(start, start + together)
-            (yy, yx, y0), (xy, xx, x0) = maps[group].astype(np.float32).transpose(1, 2, 0)[..., None, None]
-            y, x = rows * yy + (columns * yx + y0), rows * xy + (columns * xx + x0)
-            sample(pictures[group], y, x, changed[group])
-        return changed
+        return dispatch("affine_sample", np.ascontiguousarray(pictures), maps.astype(np.float32), size=(height, width))
 
     def _draw(self, count: int, height: int, width: int, generator: np.random.Generator) -> np.ndarray:
         """For each picture the map (N, 2, 3) from a place (row, column, 1) in the result to one (row, column) in it."""
@@ -57,14 +50,16 @@ class RandomAffine(PictureTransform):
         shift = generator.uniform(-1, 1, (count, 2)) * (down * height, across * width)
         scale = generator.uniform(*(self.scale or (1.0, 1.0)), count)
         lean = np.tan(np.deg2rad(generator.uniform(*(self.shear or (0.0, 0.0)), count)))
-        # Forward, a place (row, column) seen from the centre goes to scale * turn @ shear @ place + shift.
-        cos, sin, zero, one = np.cos(angle), np.sin(angle), np.zeros(count), np.ones(count)
-        turn = np.array([[cos, sin], [-sin, cos]]).transpose(2, 0, 1)
-        shear = np.array([[one, zero], [-lean, one]]).transpose(2, 0, 1)
-        back = np.linalg.inv(scale[:, None, None] * (turn @ shear))
+        # Forward, a place (row, column) seen from the centre goes to scale * turn @ shear @ place + shift, with turn
+        # [[cos, sin], [-sin, cos]] and shear [[1, 0], [-lean, 1]]. The determinant of turn @ shear is 1.
+        cos, sin = np.cos(angle), np.sin(angle)
+        maps = np.empty((count, 2, 3))
+        maps[:, 0, 0], maps[:, 0, 1] = cos, -sin
+        maps[:, 1, 0], maps[:, 1, 1] = sin + cos * lean, cos - sin * lean
+        maps[:, :, :2] /= scale[:, None, None]
         centre = np.array([(height - 1) / 2, (width - 1) / 2])
-        start = centre - (back @ (centre + np.rint(shift))[..., None])[..., 0]
-        return np.concatenate([back, start[..., None]], axis=2)
+        maps[:, :, 2] = centre - np.einsum("nij,nj->ni", maps[:, :, :2], centre + np.rint(shift))
+        return maps
 
 
 class RandomRotation(RandomAffine):
@@ -111,36 +106,3 @@ class RandomShear(RandomAffine):
     def __init__(self, degrees: float | tuple[float, float], fill: float | None = None) -> None:
         super().__init__(shear=around("RandomShear", "degrees", degrees, centre=0, low=-89, high=89), fill=fill)
         self.arguments = {"degrees": self.shear, "fill": self.fill}
-
-
-def sample(pictures: np.ndarray, y: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """The values of pictures (N, H, W, C) at places between their pixels, into out (N, h, w, C).
-
-    y, x: (N, h, w) rows and columns in float32, used up as working memory; a place outside of the picture has the
-    value of the nearest place inside. Bilinear, as `scipy.ndimage.map_coordinates(order=1, mode="nearest")` for each
-    channel, but several times as fast: SciPy finds the four neighbours of a place anew for each channel.
-    """
-    count, height, width, channels = pictures.shape
-    np.clip(y, 0, height - 1, out=y)
-    np.clip(x, 0, width - 1, out=x)
-    top, left = y.astype(np.intp), x.astype(np.intp)
-    y -= top.astype(np.float32)  # now how far each place lies from its upper
-    x -= left.astype(np.float32)  # and from its left neighbour
-    top *= width
-    top += left
-    top += np.arange(count)[:, None, None] * (height * width)  # now the upper left neighbour among all pixels
-    planes = np.ascontiguousarray(pictures.reshape(count * height * width, channels).T)
-    # In the last column and row the part of the other neighbour is exactly 0, so any pixel will do for it.
-    upper, lower = _between(planes, top, x), _between(planes, top + width, x)
-    lower -= upper
-    lower *= y
-    np.add(upper, lower, out=np.moveaxis(out, 3, 0))
-
-
-def _between(planes: np.ndarray, left: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Values (C, N, h, w) on the way from a pixel to the next. planes: (C, pixels); left and part: (N, h, w)."""
-    start, end = (planes.take(index, axis=1, mode="clip") for index in (left, left + 1))
-    end -= start
-    end *= part
-    start += end
-    return start

@@ -1,9 +1,11 @@
 """Transforms that move whole pixels: mirror images and crops. Pictures may have any dtype, and keep it."""
 
+from math import prod
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from ...dispatch import dispatch
 from .arguments import number, whole
 from .base import PictureTransform
 
@@ -22,9 +24,10 @@ class _RandomFlip(PictureTransform):
 
     def change(self, pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         chosen = generator.random(len(pictures)) < self.p
-        flipped = pictures.copy()
-        flipped[chosen] = np.flip(pictures[chosen], self.axis)
-        return flipped
+        before, length = pictures.shape[1 : self.axis], pictures.shape[self.axis]
+        item = pictures.itemsize * prod(pictures.shape[self.axis + 1 :])  # bytes that stay as they are
+        rows = np.ascontiguousarray(pictures).view(np.uint8).reshape(len(pictures), prod(before), length, item)
+        return dispatch("mirror", rows, chosen).view(pictures.dtype).reshape(pictures.shape)
 
 
 class RandomHorizontalFlip(_RandomFlip):

@@ -1,9 +1,11 @@
 """Transforms that hide a part of a picture or mix pictures with each other."""
 
+from math import prod
 from typing import Literal
 
 import numpy as np
 
+from ...dispatch import dispatch
 from ..loader import Batch
 from ..targets import to_one_hot
 from .arguments import number, whole
@@ -76,8 +78,5 @@ class MixUp(BatchTransform):
 
 def _blend(values: np.ndarray, shares: np.ndarray, partners: np.ndarray) -> np.ndarray:
     """share * own + (1 - share) * partner, for float32 arrays (N, ...)."""
-    mixed = values[partners]  # of one big array that is changed in place, not of several: memory is what takes time
-    mixed -= values
-    mixed *= (1 - shares).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-    mixed += values
-    return mixed
+    rows = np.ascontiguousarray(values).reshape(len(values), prod(values.shape[1:]))
+    return dispatch("blend", rows, partners, (1 - shares).astype(np.float32)).reshape(values.shape)

@@ -1,9 +1,11 @@
 """Transforms of the values of pixels: to floats, to zero mean and unit variance, brightness and contrast."""
 
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ...dispatch import dispatch
 from ..dataset import Samples, take
 from .arguments import around, number, whole
 from .base import PictureTransform
@@ -94,17 +96,20 @@ class ColorJitter(PictureTransform):
 
     def change(self, pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         count, height, width, channels = pictures.shape
-        if count and not (pictures.min() >= 0 and pictures.max() <= 1):  # as it stands, NaN does not pass
+        brightness, contrast = (generator.uniform(low, high, (count,)).astype(np.float32)
+                                for low, high in (self.brightness, self.contrast))
+        rows = np.ascontiguousarray(pictures).reshape(count, height * width * channels)
+        changed, inside = dispatch("jitter", rows, brightness, contrast, _grey(height * width, channels))
+        if not inside.all():  # NaN is not
             raise ValueError(f"ColorJitter: pictures must lie in [0, 1], got {pictures.min():g} to {pictures.max():g}")
-        brightness, contrast = (generator.uniform(*limits, (count, 1, 1, 1)).astype(np.float32)
-                                for limits in (self.brightness, self.contrast))
-        brighter = np.minimum(pictures * brightness, 1)
-        weights = np.array(LUMA if channels == 3 else [1 / channels] * channels) / (height * width)
-        everywhere = np.tile(weights.astype(np.float32), height * width)
-        grey = np.einsum("nk,k->n", brighter.reshape(count, height * width * channels), everywhere)
-        brighter *= contrast
-        brighter += grey[:, None, None, None] * (1 - contrast)
-        return np.clip(brighter, 0, 1, out=brighter)
+        return changed.reshape(pictures.shape)
+
+
+@lru_cache(maxsize=8)  # of one size of pictures, as a rule
+def _grey(pixels: int, channels: int) -> np.ndarray:
+    """What each number (pixels * channels,) of a picture counts for in its mean grey."""
+    weights = np.array(LUMA if channels == 3 else [1 / channels] * channels) / pixels
+    return np.tile(weights.astype(np.float32), pixels)
 
 
 def _factors(name: str, value: float | tuple[float, float]) -> tuple[float, float]:
