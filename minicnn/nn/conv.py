@@ -18,6 +18,7 @@ class Convolution(Module):
     """What the convolutions over one, two and three axes share; `axes` says over how many."""
 
     axes: ClassVar[int]
+    transposed: ClassVar[bool] = False
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = 0,
                  dilation: Size = 1, groups: int = 1, bias: bool = True):
@@ -35,7 +36,8 @@ class Convolution(Module):
         somewhere = (1,) * self.axes
         sides(name, padding, somewhere, self.kernel_size, self.stride, self.dilation)  # raises what makes no sense
         self.padding = padding
-        self.weight = Parameter(zeros(*self.kernel_size, in_channels // groups, out_channels))
+        read, made = (out_channels, in_channels) if self.transposed else (in_channels, out_channels)
+        self.weight = Parameter(zeros(*self.kernel_size, read // groups, made))
         self.bias = Parameter(zeros(out_channels)) if bias else None
         self.reset_parameters()
 

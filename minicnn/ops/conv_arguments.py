@@ -87,6 +87,11 @@ def check_reach(
             )
 
 
+def outputs(length: int, before: int, after: int, kernel: int, stride: int, dilation: int) -> int:
+    """How many places a filter has along an axis."""
+    return (length + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
 def sides(
     name: str, padding: Padding, size: Sequence[int], kernel: Sequence[int], stride: Sequence[int],
     dilation: Sequence[int],

@@ -20,6 +20,7 @@ PRODUCTS = {
     "no_batch": (0, 1, 3, 5, 2), "no_batches": (0, 0, 3, 5, 2), "large": (1, 1, 61, 301, 83),
     "large_batch": (17, 17, 19, 13, 23), "large_one_b": (9, 1, 33, 29, 35), "large_deep": (1, 1, 19, 2053, 21),
     "large_pieces": (1, 1, 205, 401, 131), "large_row": (1, 1, 1, 601, 305), "large_column": (1, 1, 301, 305, 1),
+    "large_few_rows": (1, 1, 4, 203, 901), "large_few_rows_batch": (3, 3, 6, 37, 301), "wide_row": (1, 1, 2, 9, 4500),
 }
 
 
@@ -127,7 +128,8 @@ CONVOLUTIONS = {
     "large_depthwise_stride": Convolution((16, 13, 11), 16, 16, (3, 3), (2, 2), ROUND, groups=16),
 }
 
-#: More shapes for the algorithm that works on squares of outputs: 4x4 for 3x3 filters, 2x2 for 5x5.
+#: More shapes for the algorithm that works on squares of outputs: 4x4 for 3x3 filters, 2x2 for 5x5 and where a few
+#: squares meet many filters.
 SQUARES = {
     "one_output": Convolution((1, 3, 3), 5, 7),
     "one_square": Convolution((1, 4, 4), 8, 16, padding=ROUND),
@@ -143,8 +145,10 @@ SQUARES = {
     "empty_batch_5x5": Convolution((0, 7, 6), 3, 4, (5, 5)),
     "large_blocks": Convolution((5, 29, 31), 34, 18, padding=ROUND),        # each thread takes squares
     "large_blocks_5x5": Convolution((3, 17, 18), 17, 33, (5, 5), padding=(2, 2, 2, 2)),
-    "large_panels": Convolution((3, 11, 10), 70, 67, padding=ROUND),        # each thread takes filters
-    "large_shared_blocks": Convolution((40, 7, 7), 100, 97),                # more squares than are shared at a time
+    "large_points": Convolution((3, 11, 10), 70, 67, padding=ROUND),        # each thread takes points
+    "large_shared_blocks": Convolution((18, 8, 8), 1000, 3, padding=ROUND),     # more squares than are shared at a time
+    "large_panels": Convolution((130, 3, 3), 180, 170),                     # each thread takes filters
+    "large_few_squares": Convolution((1, 6, 5), 181, 190, padding=ROUND),   # squares of 2x2
 }
 
 #: What happens to the outputs at last: whether a picture is added, and the bounds they are clipped to, in standard
@@ -175,9 +179,9 @@ def matmul(batch: int, batch_b: int, m: int, k: int, n: int, transpose_a: bool, 
     return [a, b, draw(n) if bias else None], {"transpose_a": transpose_a, "transpose_b": transpose_b}
 
 
-def matmul_special(draw: Draw) -> Built:
+def matmul_special(rows: int, draw: Draw) -> Built:
     """They spoil row 2 and columns 4 and 18, nothing else."""
-    a, b = draw(1, 7, 5), draw(1, 5, 19)
+    a, b = draw(1, rows, 5), draw(1, 5, 19)
     a[0, 2, 3], b[0, 1, 4], b[0, 4, 18] = NAN, INF, -INF
     return [a, b, None], {"transpose_a": False, "transpose_b": False}
 
@@ -206,7 +210,8 @@ def weight_grad(c: Convolution, draw: Draw) -> Built:
 def cases() -> Iterator[Case]:
     for (label, sizes), a, b in product(PRODUCTS.items(), (False, True), (False, True)):
         yield Case("matmul", label + "_aT" * a + "_bT" * b, matmul, (*sizes, a, b, a == b), terms=sizes[3])
-    yield Case("matmul", "special", matmul_special, terms=5)
+    for rows in (7, 3):
+        yield Case("matmul", f"special_{rows}", matmul_special, (rows,), terms=5)
     for number, (label, c) in enumerate(CONVOLUTIONS.items()):
         yield Case("conv2d_forward", label, forward, (c, number % 3 > 0, *EPILOGUES[number % 4]),
                    terms=c.taps * c.channels // c.groups, algorithms=algorithms("conv2d_forward", c))
