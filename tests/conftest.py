@@ -1,5 +1,10 @@
 """What several test files use."""
 
+import sys
+import types
+import warnings
+from importlib import import_module
+
 import pytest
 
 
@@ -15,3 +20,22 @@ def run(capsys):
         return exited.value.code, out, err
 
     return call
+
+
+@pytest.fixture
+def torchvision():
+    """A function that imports a module of torchvision, even where its operators for detection don't load. The test is
+    skipped where there is no torchvision."""
+    pytest.importorskip("torch")
+
+    def module(name):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those operators
+            try:
+                pytest.importorskip("torchvision")
+            except RuntimeError:
+                states_their_shapes = "torchvision._meta_registrations"
+                sys.modules[states_their_shapes] = types.ModuleType(states_their_shapes)
+            return import_module(f"torchvision.{name}")
+
+    return module

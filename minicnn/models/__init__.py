@@ -1,6 +1,7 @@
 """The models: `create(name)` builds one, `list_models()` names them all, `save` and `load` keep them in files."""
 
-from . import cifar, mnist, mobilenet, resnet, smile, vgg  # noqa: F401 - a model registers itself when imported
+# A model registers itself when it is imported.
+from . import cifar, googlenet, mnist, mobilenet, resnet, smile, vgg  # noqa: F401
 from .registry import create, list_models, register
 from .saving import load, save
 

@@ -1,4 +1,4 @@
-"""Dropout as layers (Srivastava et al. 2014)."""
+"""Dropout as layers (Srivastava et al. 2014), and stochastic depth (Huang et al. 2016)."""
 
 from ..tensor import Tensor
 from . import functional as F
@@ -34,3 +34,27 @@ class Dropout2d(DropoutLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout2d(x, self.p, self.training)
+
+
+@layer
+class StochasticDepth(DropoutLayer):
+    """In training each example is 0 with probability p, else divided by 1 - p: with a shortcut around what comes in, a
+    residual block is passed over then. mode "row" draws for each example, "batch" once for all. Huang et al. 2016.
+    """
+
+    def __init__(self, p: float, mode: str = "row"):
+        super().__init__(p)
+        if mode not in ("row", "batch"):
+            raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch', got {mode!r}")
+        self.mode = mode
+
+    @property
+    def in_a_row(self) -> list[Module] | None:  # type: ignore[override]
+        """Nothing at all where nothing is dropped, so that what stands around it can run as one op."""
+        return None if self.training and self.p > 0 else []
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.stochastic_depth(x, self.p, self.mode, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, mode={self.mode!r}"

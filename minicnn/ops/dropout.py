@@ -5,7 +5,7 @@ from math import prod
 from .. import random
 from ..dispatch import dispatch
 from ..tape import Function, op
-from ..tensor import Tensor
+from ..tensor import Tensor, ones
 from .arguments import need_float
 
 
@@ -46,3 +46,22 @@ def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     if x.ndim != 4:
         raise ValueError(f"dropout2d: x must have shape (N, H, W, C), got {x.shape}")
     return _drop("dropout2d", x, p, training, (x.shape[0], prod(x.shape[1:3]), x.shape[3]))
+
+
+@op
+def stochastic_depth(x: Tensor, p: float, mode: str, training: bool = True) -> Tensor:
+    """Whole examples of a batch (N, ...) are 0 with probability p, else divided by 1 - p. mode: "row" draws for each
+    example, "batch" once for all. Huang, Sun, Liu, Sedra & Weinberger 2016, "Deep networks with stochastic depth".
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.stochastic_depth(mc.ones(2, 3), 0.2, "row", training=False).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    need_float("stochastic_depth", x=x)
+    if mode not in ("row", "batch"):
+        raise ValueError(f"stochastic_depth: mode must be 'row' or 'batch', got {mode!r}")
+    if x.ndim < 1:
+        raise ValueError(f"stochastic_depth: x must have shape (N, ...), got {x.shape}")
+    draws = x.shape[0] if mode == "row" else 1
+    factors = _drop("stochastic_depth", ones(draws, dtype=x.dtype, device=x.device), p, training, (1, 1, draws))
+    return x * factors.reshape((draws,) + (1,) * (x.ndim - 1)) if training and p > 0 else x
