@@ -95,6 +95,16 @@ class BatchNorm2d(BatchNorm):
 
 
 @layer
+class BatchNorm3d(BatchNorm):
+    """Batch normalisation of volumes (N, D, H, W, C). Arguments and buffers as for BatchNorm2d."""
+
+    layouts = ("N, D, H, W, C",)
+
+    def follow(self, flow: Flow) -> Flow:
+        return flow.of_picture(self.num_features)
+
+
+@layer
 class Normalize(Module):
     """y = (x - mean) / std, channel by channel, with statistics of the training data, which are not trained.
     x: (..., num_channels).

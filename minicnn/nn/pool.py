@@ -1,9 +1,10 @@
-"""Pooling as layers. Arguments as those of the functions in ops/pool.py."""
+"""Pooling over windows and over whole pictures as layers. Arguments as those of the functions in ops/pool.py."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from ..ops.arguments import pair
+from ..ops.arguments import per_axis
+from ..ops.pool import check_divisor
 from ..tensor import Tensor
 from . import functional as F
 from .layout import Flow
@@ -12,18 +13,20 @@ from .module import Module, layer
 Size = int | Sequence[int]
 
 
-class Pool2d(Module):
-    """What the windowed poolings share: kernel_size, stride (None: the kernel size), padding, ceil_mode."""
+class WindowedPool(Module):
+    """What the poolings over windows share: kernel_size, stride (None: the kernel size), padding, ceil_mode; `axes`
+    says over how many spatial axes."""
 
     in_order = True
+    axes: ClassVar[int]
 
     def __init__(self, kernel_size: Size, stride: Size | None, padding: Size, ceil_mode: bool):
         super().__init__()
         name = type(self).__name__
         for label, value, least in (("kernel_size", kernel_size, 1), ("padding", padding, 0)):
-            pair(name, label, value, least)
+            per_axis(name, label, value, self.axes, least)
         if stride is not None:
-            pair(name, "stride", stride)
+            per_axis(name, "stride", stride, self.axes)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -34,38 +37,105 @@ class Pool2d(Module):
                 f"ceil_mode={self.ceil_mode}")
 
 
-@layer
-class MaxPool2d(Pool2d):
-    """The largest of each window. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.max_pool2d`."""
+class MaxPool(WindowedPool):
+    """The largest of each window; with return_indices also its place."""
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
                  return_indices: bool = False, ceil_mode: bool = False):
         super().__init__(kernel_size, stride, padding, ceil_mode)
-        pair(type(self).__name__, "dilation", dilation)
+        per_axis(type(self).__name__, "dilation", dilation, self.axes)
         self.dilation = dilation
         self.return_indices = return_indices
 
-    def forward(self, x: Tensor) -> Any:
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
-                            self.return_indices)
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What the function takes behind x."""
+        return (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, dilation={self.dilation}"
 
 
 @layer
-class AvgPool2d(Pool2d):
-    """The mean of each window. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.avg_pool2d`."""
+class MaxPool1d(MaxPool):
+    """The largest of each window. (N, L, C) -> (N, L_out, C), see `functional.max_pool1d`."""
+
+    axes = 1
+
+    def forward(self, x: Tensor) -> Any:
+        return F.max_pool1d(x, *self.settings)
+
+
+@layer
+class MaxPool2d(MaxPool):
+    """The largest of each window. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.max_pool2d`."""
+
+    axes = 2
+
+    def forward(self, x: Tensor) -> Any:
+        return F.max_pool2d(x, *self.settings)
+
+
+@layer
+class MaxPool3d(MaxPool):
+    """The largest of each window. (N, D, H, W, C) -> (N, D_out, H_out, W_out, C), see `functional.max_pool3d`."""
+
+    axes = 3
+
+    def forward(self, x: Tensor) -> Any:
+        return F.max_pool3d(x, *self.settings)
+
+
+@layer
+class AvgPool1d(WindowedPool):
+    """The mean of each window. (N, L, C) -> (N, L_out, C), see `functional.avg_pool1d`."""
+
+    axes = 1
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True):
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.count_include_pad = count_include_pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+
+class AvgPool(WindowedPool):
+    """The mean of each window, or the sum over another divisor."""
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True, divisor_override: int | None = None):
         super().__init__(kernel_size, stride, padding, ceil_mode)
+        check_divisor(type(self).__name__, divisor_override)
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What the function takes behind x."""
+        return (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
+                self.divisor_override)
+
+
+@layer
+class AvgPool2d(AvgPool):
+    """The mean of each window. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.avg_pool2d`."""
+
+    axes = 2
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
-                            self.divisor_override)
+        return F.avg_pool2d(x, *self.settings)
+
+
+@layer
+class AvgPool3d(AvgPool):
+    """The mean of each window. (N, D, H, W, C) -> (N, D_out, H_out, W_out, C), see `functional.avg_pool3d`."""
+
+    axes = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool3d(x, *self.settings)
 
 
 class GlobalPool2d(Module):

@@ -6,7 +6,8 @@ from typing import Any
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor
-from .arguments import Pair, need_float, need_rank, pair, remembered
+from .arguments import Pair, is_int
+from .pool_arguments import PoolWindows, need_picture, windows_over
 
 
 class MaxPool2d(Function):
@@ -101,44 +102,29 @@ def averaging(pool: Any) -> dict[str, Any]:
     }
 
 
-def _geometry(
-    name: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> tuple[Pair, Pair, Pair, Pair, Pair]:
-    """Kernel, stride, padding, dilation and output size as pairs, checked."""
-    need_float(name, x=x)
-    need_rank(name, "x", x, "N, H, W, C")
-    return _windows_of(name, x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+def max_pool_planes(x: Tensor, windows: PoolWindows, return_indices: bool = False) -> Any:
+    """Max pooling of pictures, the arguments known to fit."""
+    kernel, stride, padding, dilation, size = windows
+    y, position = MaxPool2d.apply(x, kernel=kernel, stride=stride, padding=padding, dilation=dilation, size=size)
+    if not return_indices:
+        return y
+    index = dispatch("max_pool2d_index", position.array, size=x.shape[1:3], kernel=kernel, stride=stride,
+                     padding=padding, dilation=dilation)  # fmt: skip
+    return y, Tensor(index)
 
 
-@remembered
-def _windows_of(
-    name: str, x: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> tuple[Pair, Pair, Pair, Pair, Pair]:
-    """The same for x of some shape."""
-    kernel = pair(name, "kernel_size", kernel_size)
-    steps = kernel if stride is None else pair(name, "stride", stride)
-    edges, holes = pair(name, "padding", padding, least=0), pair(name, "dilation", dilation)
-    for p, k in zip(edges, kernel, strict=True):
-        if p > k // 2:
-            raise ValueError(f"{name}: padding must be at most half the kernel, got {p} for a kernel of {k}")
-    size = tuple(
-        _windows(name, *along, ceil_mode) for along in zip(x[1:3], kernel, steps, edges, holes, strict=True)
-    )
-    return kernel, steps, edges, holes, size  # type: ignore[return-value]
+def avg_pool_planes(x: Tensor, windows: PoolWindows, count_include_pad: bool, divisor: int) -> Tensor:
+    """Average pooling of pictures, the arguments known to fit; divisor 0: the number of places that count."""
+    down, across = windows.padding
+    return AvgPool2d.apply(x, kernel=windows.kernel, stride=windows.stride, padding=(down, down, across, across),
+                           size=windows.size, count_include_pad=count_include_pad, divisor=divisor)  # fmt: skip
 
 
-def _windows(name: str, size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
-    """How many windows there are along an axis."""
-    room = size + 2 * padding - dilation * (kernel - 1) - 1
-    if room < 0:
-        raise ValueError(
-            f"{name}: a window of {dilation * (kernel - 1) + 1} is larger than the padded input of {size + 2 * padding}"
-        )
-    count = room // stride + 1
-    # ceil_mode adds a window that hangs over, if it begins inside the input or the padding before it (as PyTorch).
-    if ceil_mode and room % stride and count * stride < size + padding:
-        count += 1
-    return count
+def check_divisor(name: str, divisor: Any) -> int:
+    """The argument divisor_override as the kernels take it."""
+    if divisor is not None and (not is_int(divisor) or divisor == 0):
+        raise ValueError(f"{name}: divisor_override must be an int other than 0, got {divisor!r}")
+    return int(divisor or 0)
 
 
 @op
@@ -156,22 +142,15 @@ def max_pool2d(
     x: (N, H, W, C) -> (N, H_out, W_out, C), H_out = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
     ceil_mode rounds up, as long as the last window begins inside. stride: the kernel size unless given. padding never
     competes. The first of equals takes the gradient; NaN wins. return_indices: also the places h * W + w (int64) of the
-    largest.
+    largest. Ranzato et al. 2007, "Unsupervised learning of invariant feature hierarchies".
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([[1.0, 2.0, 3.0, 4.0], [8.0, 7.0, 6.0, 5.0]]).reshape(1, 2, 4, 1)
+    >>> mc.nn.functional.max_pool2d(x, 2).numpy().ravel().tolist()
+    [8.0, 6.0]
     """
-    kernel, steps, edges, holes, size = _geometry("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    y, position = MaxPool2d.apply(x, kernel=kernel, stride=steps, padding=edges, dilation=holes, size=size)
-    if not return_indices:
-        return y
-    index = dispatch(
-        "max_pool2d_index",
-        position.array,
-        size=x.shape[1:3],
-        kernel=kernel,
-        stride=steps,
-        padding=edges,
-        dilation=holes,
-    )
-    return y, Tensor(index)
+    windows = windows_over("max_pool2d", x, 2, kernel_size, stride, padding, dilation, ceil_mode)
+    return max_pool_planes(x, windows, return_indices)
 
 
 @op
@@ -187,33 +166,39 @@ def avg_pool2d(
     """The mean of each window, channel by channel.
 
     x: (N, H, W, C) -> (N, H_out, W_out, C), sizes as for max_pool2d. The padding counts as zeros unless
-    count_include_pad=False; divisor_override divides the sums by another number.
+    count_include_pad=False; divisor_override divides the sums by another number. LeCun et al. 1998, "Gradient-based
+    learning applied to document recognition" (its subsampling layers).
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([[1.0, 2.0, 3.0, 4.0], [8.0, 7.0, 6.0, 5.0]]).reshape(1, 2, 4, 1)
+    >>> mc.nn.functional.avg_pool2d(x, 2).numpy().ravel().tolist()
+    [4.5, 4.5]
     """
-    kernel, steps, edges, _, size = _geometry("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is not None and (not isinstance(divisor_override, int) or divisor_override == 0):
-        raise ValueError(f"avg_pool2d: divisor_override must be an int other than 0, got {divisor_override!r}")
-    return AvgPool2d.apply(
-        x,
-        kernel=kernel,
-        stride=steps,
-        padding=(edges[0], edges[0], edges[1], edges[1]),
-        size=size,
-        count_include_pad=bool(count_include_pad),
-        divisor=divisor_override or 0,
-    )
+    divisor = check_divisor("avg_pool2d", divisor_override)
+    windows = windows_over("avg_pool2d", x, 2, kernel_size, stride, padding, 1, ceil_mode)
+    return avg_pool_planes(x, windows, bool(count_include_pad), divisor)
 
 
 @op
 def global_avg_pool2d(x: Tensor) -> Tensor:
-    """Each channel's mean over the picture, (N, H, W, C) -> (N, 1, 1, C). Lin et al. 2013, "Network in network"."""
-    need_float("global_avg_pool2d", x=x)
-    need_rank("global_avg_pool2d", "x", x, "N, H, W, C")
+    """Each channel's mean over the picture, (N, H, W, C) -> (N, 1, 1, C). Lin et al. 2013, "Network in network".
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.global_avg_pool2d(mc.ones((2, 5, 7, 3))).shape
+    (2, 1, 1, 3)
+    """
+    need_picture("global_avg_pool2d", x, 2)
     return x.mean(dim=(1, 2), keepdim=True)
 
 
 @op
 def global_max_pool2d(x: Tensor) -> Tensor:
-    """The largest of each channel over the picture. (N, H, W, C) -> (N, 1, 1, C)"""
-    need_float("global_max_pool2d", x=x)
-    need_rank("global_max_pool2d", "x", x, "N, H, W, C")
+    """The largest of each channel over the picture, (N, H, W, C) -> (N, 1, 1, C). The first of equals takes the
+    gradient; NaN wins. Oquab et al. 2015, "Is object localization for free?".
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.global_max_pool2d(mc.ones((2, 5, 7, 3))).shape
+    (2, 1, 1, 3)
+    """
+    need_picture("global_max_pool2d", x, 2)
     return x.max(dim=(1, 2), keepdim=True)

@@ -227,6 +227,50 @@ conv_case("1x1x1", (1, 2, 3, 2, 3), (1, 1, 1, 3, 2))
 conv_case("through the planes", (1, 4, 2, 2, 2), (3, 1, 1, 2, 3), stride=(2, 1, 1), padding=(1, 0, 0))
 conv_case("depthwise", (2, 4, 3, 3, 2), (3, 2, 2, 1, 2), groups=2, stride=(2, 1, 1), padding=(2, 1, 0), dilation=(2, 1, 1))
 
+
+def transposed_case(name: str, x: tuple[int, ...], w: tuple[int, ...], bias: bool = True, **options: Any) -> None:
+    op, channels = f"conv_transpose{len(x) - 2}d", w[-2] * options.get("groups", 1)
+    case(f"{op} {name}", lambda *inputs: getattr(F, op)(*inputs, **options),
+         lambda t, T, x, w, *rest: last(getattr(T, op)(first(x), filters(w), *rest, **options)), x, w, *([(channels,)] if bias else []))
+
+
+transposed_case("plain", (2, 4, 3), (3, 2, 3))
+transposed_case("everything", (1, 3, 4), (3, 3, 4), stride=3, padding=1, output_padding=2, groups=2, dilation=2)
+transposed_case("plain", (2, 3, 2, 3), (2, 3, 2, 3))
+transposed_case("stride", (1, 2, 3, 2), (3, 3, 2, 2), stride=2, padding=1, output_padding=1)
+transposed_case("beyond the kernel", (1, 2, 2, 2), (1, 2, 2, 2), bias=False, stride=(3, 2), output_padding=(2, 1))
+transposed_case("dilation groups", (2, 3, 2, 4), (2, 2, 3, 4), dilation=(3, 1), groups=2, output_padding=(2, 0))
+transposed_case("depthwise", (1, 3, 3, 3), (3, 3, 1, 3), stride=2, groups=3)
+case("conv_transpose2d tf_same", lambda x, w: F.conv_transpose2d(x, w, stride=2, padding="tf_same"),
+     lambda t, T, x, w: last(T.conv_transpose2d(first(x), filters(w), stride=2)[:, :, :4, :6]), (1, 2, 3, 2), (3, 3, 2, 2))
+transposed_case("plain", (1, 2, 3, 2, 3), (2, 1, 2, 2, 3))
+transposed_case("everything", (1, 2, 1, 2, 4), (3, 2, 2, 2, 4), stride=(3, 2, 1), padding=(1, 1, 0), output_padding=(2, 1, 0), groups=2, dilation=(2, 1, 3))
+
+
+def by_place(t: Any, T: Any, x: Any, w: Any, bias: Any = None, **options: Any) -> Any:  # noqa: N803
+    """A kernel of its own at each place: x (N, H, W, C), w (P, Q, kH, kW, C, K)"""
+    seen = T.unfold(first(x), w.shape[2:4], **options).unflatten(1, (w.shape[4], *w.shape[2:4]))
+    y = t.einsum("ncijp,pijck->npk", seen, w.flatten(0, 1)).unflatten(1, w.shape[:2])
+    return y if bias is None else y + bias
+
+
+def in_turn(w: Any, *places: int) -> Any:
+    return w[[i % w.shape[0] for i in range(places[0])]][:, [i % w.shape[1] for i in range(places[1])]]
+
+
+case("locally_connected1d", F.locally_connected1d, lambda t, T, x, w, b: by_place(t, T, x[:, None], w[None, :, None], b[None])[:, 0],
+     (2, 5, 3), (3, 3, 3, 2), (3, 2))
+case("locally_connected1d stride", lambda x, w: F.locally_connected1d(x, w, stride=2, padding=1, dilation=2),
+     lambda t, T, x, w: by_place(t, T, x[:, None], w[None, :, None], stride=(1, 2), padding=(0, 1), dilation=(1, 2))[:, 0],
+     (2, 7, 2), (4, 2, 2, 3))
+case("locally_connected2d", F.locally_connected2d, by_place, (2, 4, 3, 2), (3, 2, 2, 2, 2, 3), (3, 2, 3))
+case("locally_connected2d stride", lambda x, w, b: F.locally_connected2d(x, w, b, 2, (1, 0), (1, 2)),
+     lambda t, T, x, w, b: by_place(t, T, x, w, b, stride=2, padding=(1, 0), dilation=(1, 2)), (1, 4, 5, 2), (2, 2, 3, 2, 2, 2), (2, 2, 2))
+case("tiled_conv2d", lambda x, w, b: F.tiled_conv2d(x, w, b, padding=1),
+     lambda t, T, x, w, b: by_place(t, T, x, in_turn(w, 5, 4), in_turn(b, 5, 4), padding=1), (2, 4, 4, 2), (2, 3, 2, 3, 2, 2), (2, 3, 2))
+case("tiled_conv2d one bias", lambda x, w, b: F.tiled_conv2d(x, w, b, (2, 1), dilation=(1, 2)),
+     lambda t, T, x, w, b: by_place(t, T, x, in_turn(w, 2, 3), b, stride=(2, 1), dilation=(1, 2)), (1, 5, 5, 2), (3, 2, 3, 2, 2, 2), (2,))
+
 # ----------------------------------------------------------------------------------------------------------- pooling
 case("max_pool2d", lambda x: F.max_pool2d(x, 2), lambda t, T, x: last(T.max_pool2d(first(x), 2)), apart(2, 4, 6, 3))
 case("max_pool2d overlap", lambda x: F.max_pool2d(x, 3, 2, 1), lambda t, T, x: last(T.max_pool2d(first(x), 3, 2, 1)), apart(1, 7, 6, 3))
@@ -243,6 +287,40 @@ case("avg_pool2d divisor", lambda x: F.avg_pool2d(x, 2, divisor_override=3),
 case("global_avg_pool2d", F.global_avg_pool2d, lambda t, T, x: last(T.adaptive_avg_pool2d(first(x), 1)), (2, 3, 4, 5))
 case("global_max_pool2d", F.global_max_pool2d, lambda t, T, x: last(T.adaptive_max_pool2d(first(x), 1)), apart(2, 3, 4, 5))
 
+case("max_pool1d", lambda x: F.max_pool1d(x, 3, 2, 1), lambda t, T, x: last(T.max_pool1d(first(x), 3, 2, 1)), apart(2, 7, 3))
+case("max_pool3d", lambda x: F.max_pool3d(x, (2, 3, 2), 2, (0, 1, 1)), lambda t, T, x: last(T.max_pool3d(first(x), (2, 3, 2), 2, (0, 1, 1))), apart(1, 4, 5, 4, 2))
+case("avg_pool1d", lambda x: F.avg_pool1d(x, 3, 2, 1), lambda t, T, x: last(T.avg_pool1d(first(x), 3, 2, 1)), (2, 7, 3))
+case("avg_pool3d", lambda x: F.avg_pool3d(x, 2, 1, (0, 1, 1), count_include_pad=False),
+     lambda t, T, x: last(T.avg_pool3d(first(x), 2, 1, (0, 1, 1), count_include_pad=False)), (1, 3, 4, 3, 2))
+case("max_unpool1d", lambda x: F.max_unpool1d(x, mc.tensor(np.array([[[1], [2], [5]]])), 2),
+     lambda t, T, x: last(T.max_unpool1d(first(x), t.tensor([[[1, 2, 5]]]), 2)), (1, 3, 1))
+case("max_unpool2d", lambda x: F.max_unpool2d(x, mc.tensor(np.array([[[[1], [2]], [[9], [14]]]])), 2),
+     lambda t, T, x: last(T.max_unpool2d(first(x), t.tensor([[[[1, 2], [9, 14]]]]), 2)), (1, 2, 2, 1))
+case("max_unpool3d", lambda x: F.max_unpool3d(x, mc.tensor(np.array([[[[[1], [7]]]]])), (1, 2, 2)),
+     lambda t, T, x: last(T.max_unpool3d(first(x), t.tensor([[[[[1, 7]]]]]), (1, 2, 2))), (1, 1, 1, 2, 1))
+case("lp_pool1d", lambda x: F.lp_pool1d(x, 3, 2), lambda t, T, x: last(T.lp_pool1d(first(x), 3, 2)), positive(2, 6, 3))
+case("lp_pool2d", lambda x: F.lp_pool2d(x, 2, 3, 2), lambda t, T, x: last(T.lp_pool2d(first(x), 2, 3, 2)), (1, 5, 7, 2))
+case("weighted_avg_pool2d", lambda x, w: F.weighted_avg_pool2d(x, w, 1),
+     lambda t, T, x, w: last(T.conv2d(first(x), (w / w.sum()).expand(2, 1, 2, 3), groups=2)), (1, 4, 5, 2), positive(2, 3))
+case("gaussian_weights", lambda: F.gaussian_weights((1, 2), 1.0), lambda t, T: t.tensor([[0.5, 0.5]]), differentiable=False)
+case("adaptive_avg_pool1d", lambda x: F.adaptive_avg_pool1d(x, 3), lambda t, T, x: last(T.adaptive_avg_pool1d(first(x), 3)), (2, 7, 3))
+case("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (4, 3)), lambda t, T, x: last(T.adaptive_avg_pool2d(first(x), (4, 3))), (1, 7, 6, 2))
+case("adaptive_avg_pool3d", lambda x: F.adaptive_avg_pool3d(x, (2, 3, 1)), lambda t, T, x: last(T.adaptive_avg_pool3d(first(x), (2, 3, 1))), (1, 3, 4, 3, 2))
+case("adaptive_max_pool1d", lambda x: F.adaptive_max_pool1d(x, 3), lambda t, T, x: last(T.adaptive_max_pool1d(first(x), 3)), apart(2, 7, 3))
+case("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (4, 3)), lambda t, T, x: last(T.adaptive_max_pool2d(first(x), (4, 3))), apart(1, 7, 6, 2))
+case("adaptive_max_pool3d", lambda x: F.adaptive_max_pool3d(x, (2, 3, 1)), lambda t, T, x: last(T.adaptive_max_pool3d(first(x), (2, 3, 1))), apart(1, 3, 4, 3, 2))
+case("spatial_pyramid_pool2d", lambda x: F.spatial_pyramid_pool2d(x, (2, 1)),
+     lambda t, T, x: t.cat([last(T.adaptive_max_pool2d(first(x), n)).flatten(1) for n in (2, 1)], 1), apart(2, 5, 4, 3))
+
+# ----------------------------------------------------------------------------------------------------------- resizing
+case("interpolate nearest", lambda x: F.interpolate(x, (3, 7)), lambda t, T, x: last(T.interpolate(first(x), (3, 7))), (1, 4, 5, 2))
+case("interpolate bilinear", lambda x: F.interpolate(x, (3, 7), mode="bilinear"),
+     lambda t, T, x: last(T.interpolate(first(x), (3, 7), mode="bilinear")), (1, 4, 5, 2))
+case("interpolate bicubic corners", lambda x: F.interpolate(x, (3, 7), mode="bicubic", align_corners=True),
+     lambda t, T, x: last(T.interpolate(first(x), (3, 7), mode="bicubic", align_corners=True)), (1, 4, 5, 2))
+case("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), lambda t, T, x: last(T.pixel_shuffle(first(x), 2)), (1, 2, 3, 8))
+case("pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 2), lambda t, T, x: last(T.pixel_unshuffle(first(x), 2)), (1, 4, 6, 2))
+
 # ----------------------------------------------------------------------------------------------- norms and dropout
 case("batch_norm training", lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
      lambda t, T, x, w, b: last(T.batch_norm(first(x), None, None, w, b, training=True)), (2, 3, 2, 4), (4,), (4,))
@@ -251,8 +329,16 @@ case("batch_norm plain", lambda x: F.batch_norm(x, None, None, training=True, ep
 _mean, _var = np.array([0.3, -0.2, 0.1]), np.array([0.5, 2.0, 1.3])
 case("batch_norm eval", lambda x, w, b: F.batch_norm(x, mc.tensor(_mean, x.dtype), mc.tensor(_var, x.dtype), w, b),
      lambda t, T, x, w, b: T.batch_norm(x, t.tensor(_mean, dtype=x.dtype), t.tensor(_var, dtype=x.dtype), w, b), (4, 3), (3,), (3,))
+case("layer_norm", lambda x, w, b: F.layer_norm(x, (4,), w, b), lambda t, T, x, w, b: T.layer_norm(x, (4,), w, b), (2, 3, 4), (4,), (4,))
+case("layer_norm of pictures", lambda x: F.layer_norm(x, (2, 4)), lambda t, T, x: T.layer_norm(x, (2, 4)), (2, 3, 2, 4))
+case("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), lambda t, T, x, w, b: last(T.group_norm(first(x), 2, w, b)), (2, 2, 3, 4), (4,), (4,))
+case("instance_norm", lambda x, w, b: F.instance_norm(x, weight=w, bias=b),
+     lambda t, T, x, w, b: last(T.instance_norm(first(x), weight=w, bias=b)), (2, 2, 3, 4), (4,), (4,))
+case("local_response_norm", lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2.0),
+     lambda t, T, x: last(T.local_response_norm(first(x), 3, 0.5, 0.75, 2.0)), (1, 2, 3, 5))
 case("dropout", lambda x: F.dropout(x, 0.3, training=False), lambda t, T, x: T.dropout(x, 0.3, training=False), (3, 4))
 case("dropout2d", lambda x: F.dropout2d(x, 0.3, training=False), lambda t, T, x: x * 1, (2, 3, 3, 4))
+case("stochastic_depth", lambda x: F.stochastic_depth(x, 0.3, "row", training=False), lambda t, T, x: x * 1, (3, 4))
 
 # ------------------------------------------------------------------------------------------------------------ losses
 case("mse_loss", F.mse_loss, lambda t, T, x, y: T.mse_loss(x, y), (3, 4), (3, 4))
