@@ -13,6 +13,7 @@ and `minicnn.dispatch` checks every call against it. A contract reads like a sig
 
 The letters: N pictures of H x W pixels and C channels; filters of R x S taps, D input channels each, K of them; outputs
 of P x Q pixels. O, R (or D), I: the sizes before, along and after the axis that an op works along. M: rows, or indices.
+G groups of channels.
 
 Arrays are C-contiguous and channels last. A kernel is called as `kernel(*inputs, *outputs, *params)`.
 

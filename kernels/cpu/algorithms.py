@@ -8,11 +8,12 @@ import numpy as np
 
 # What the parts of a convolution cost, measured with AVX2, in multiply-adds of the register tile (winograd.h and
 # conv_winograd.pxi tell what they are). The others are the products themselves.
-TRANSFORMED_NUMBER = 12.0  # of the picture, of the output or of a gradient: one of 36 numbers of a square, per channel
-TRANSFORMED_TAP = 25.0  # of the filters: one tap of one filter in one channel
+TRANSFORMED_NUMBER = 12.0  # of the picture, of the output or of a gradient: one number of a square, per channel
+TRANSFORMED_TAP = {36: 25.0, 16: 15.0}  # of the filters, to so many numbers: one tap of one filter in one channel
 READ_NUMBER = 10.0  # of filters prepared long ago: one number, from memory
 ROWS, COLUMNS, LANES = 6, 16, 8  # of the tile and of a vector: fewer cost as much,
 HALF = 12  # but filters that fit one vector as much as this many
+FEW_SQUARES, MANY_NUMBERS = 4, 1048576  # so few squares and more than so many transformed filters: 2x2, not 4x4 pixels
 GAIN = 1.1  # Winograd must be faster by this factor: it loses a digit
 
 
@@ -31,25 +32,31 @@ def _up(count: int, step: int) -> int:
     return ceil(count / step) * step
 
 
+def _squares(pictures: int, pixels: tuple[int, int], side: int) -> int:
+    return pictures * ceil(pixels[0] / side) * ceil(pixels[1] / side)
+
+
 def costs(name: str, sizes: Mapping[str, int], prepared: bool = False) -> tuple[float, float]:
     """(direct, winograd): the estimated costs of a convolution kernel that Winograd's algorithm can do.
 
     prepared: whether the filters have been packed or transformed before. Then they are read from memory, in which
-    Winograd's are larger, 36 numbers for 9 or 25 taps.
+    Winograd's are larger, 36 numbers for 9 or 25 taps, or 16 for 9.
     """
     taps, channels, filters, pixels = sizes["R"] ** 2, sizes["C"], sizes["K"], (sizes["P"], sizes["Q"])
     if name == "conv2d_input_grad":
         channels, filters, pixels = filters, channels, (sizes["H"], sizes["W"])
-    side = 7 - sizes["R"]
-    squares = sizes["N"] * ceil(pixels[0] / side) * ceil(pixels[1] / side)
     columns = _up(filters, COLUMNS)
     direct = sizes["N"] * pixels[0] * pixels[1] * taps * channels * (HALF if filters <= LANES else columns)
-    products = 36 * _up(squares, ROWS) * channels * columns
-    transformed = 36 * squares * (_up(channels, LANES) + _up(filters, LANES))
+    points, squares = 36, _squares(sizes["N"], pixels, 7 - sizes["R"])
+    few = taps == 9 and squares <= FEW_SQUARES and points * channels * filters > MANY_NUMBERS
+    if few and name != "conv2d_weight_grad":
+        points, squares = 16, _squares(sizes["N"], pixels, 2)
+    products = points * _up(squares, ROWS) * channels * columns
+    transformed = points * squares * (_up(channels, LANES) + _up(filters, LANES))
     winograd = products + transformed * TRANSFORMED_NUMBER
     if prepared:
-        return direct + taps * channels * columns * READ_NUMBER, winograd + 36 * channels * columns * READ_NUMBER
-    return direct, winograd + taps * channels * columns * TRANSFORMED_TAP
+        return direct + taps * channels * columns * READ_NUMBER, winograd + points * channels * columns * READ_NUMBER
+    return direct, winograd + taps * channels * columns * TRANSFORMED_TAP[points]
 
 
 def choose(

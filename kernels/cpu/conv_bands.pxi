@@ -59,6 +59,8 @@ cdef void choose_bands(Cut* cut, Py_ssize_t outputs, Py_ssize_t inputs) noexcept
     """Bands of at most `outputs` pixels that read about `inputs` pixels: whole rows, whole pictures if they fit."""
     cdef Py_ssize_t fit = (inputs // cut.reach_h - cut.reach_w) // cut.stride_w + 1, width
     cut.columns = even(cut.Q, min(outputs, max(fit, 2 * TILE_ROWS)))
+    if cut.P == 1:      # only the last tile of the row is to have fewer rows
+        cut.columns = min(cut.Q, whole_tiles(cut.columns))
     width = (cut.columns - 1) * cut.stride_w + cut.reach_w
     fit = (inputs // width - cut.reach_h) // cut.stride_h + 1
     cut.rows = even(cut.P, min(outputs // cut.columns, fit))

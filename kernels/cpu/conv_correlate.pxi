@@ -6,7 +6,8 @@
 
 cdef enum:
     BAND_BYTES = 262144         # input of a band, about: a share of the second-level cache
-    BAND_PIXELS = 768           # outputs of a band, at most
+    BAND_PIXELS = 792           # outputs of a band, at most: 7 rows of 112, so that there is an even number of bands,
+    LEAST_PIXELS = 192          # and at least, where they may be so few
     PIECE_STEPS = 384           # of a sum, at most: a panel of filters is a share of the first-level cache
     TASKS = 16                  # where there are fewer bands, their filters are shared out too
 
@@ -79,12 +80,13 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
     cdef Py_ssize_t channels = min(c.piece, c.terms - piece * c.piece), width = tile_width(sizeof(real))
     cdef Py_ssize_t size = phase.R * phase.S * channels * width
     cdef Py_ssize_t rows = min(output.height, phase.P - output.h), columns = min(output.width, phase.Q - output.w)
-    cdef Py_ssize_t count = output.images * rows * columns, panel, filter, n, i, j, m = 0
+    cdef Py_ssize_t count = output.images * rows * columns, n, i, j, m = 0
     cdef Py_ssize_t* places = pixels + whole_tiles(count)
-    cdef Py_ssize_t* starts = places + count
+    cdef Py_ssize_t* starts = places + whole_tiles(count)
+    cdef Py_ssize_t filter = share.first * width
+    cdef Block block = Block(count, min(share.last * width, c.F) - filter, size, piece > 0, NULL)
+    cdef Finish there
     cdef Walk walk
-    cdef Finish finish_panel
-    cdef Store store = Store(0, 0, piece > 0, NULL)
     if rows <= 0 or columns <= 0:
         return
     for n in range(output.images):
@@ -94,8 +96,8 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
                 places[m + j] = ((output.n + n) * layout.y.image + (output.h + i) * layout.y.row
                                  + (output.w + j) * layout.y.pixel)
             m += columns
-    for m in range(count, whole_tiles(count)):
-        pixels[m] = pixels[0]
+    for m in range(count, whole_tiles(count)):  # the last tile is filled up with repetitions
+        pixels[m], places[m] = pixels[count - 1], places[count - 1]
     if phase.dilation_w == 1:   # a row of taps is one run
         walk = Walk(phase.R, phase.S * channels, 1, width, starts)
         for i in range(phase.R):
@@ -106,17 +108,12 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
             starts[i] = i // phase.S * phase.dilation_h * steps.row + i % phase.S * phase.dilation_w * steps.pixel
     input += (cut.top - phase.top) * steps.row + (cut.left - phase.left) * steps.pixel
     packed += phase.packed + (share.group * c.terms + piece * c.piece) * c.panels * phase.R * phase.S * width
-    for panel in range(share.first, share.last):
-        filter = share.group * c.F + panel * width
-        store.width = min(width, c.F - panel * width)
-        if finish and piece == c.pieces - 1:
-            finish_panel = finish_at(finish, (phase.y + filter) * sizeof(real))
-            store.finish = &finish_panel
-        for i in range(ceil_div(count, TILE_ROWS)):
-            m = i * TILE_ROWS
-            store.height = min(TILE_ROWS, count - m)
-            tile(False, &walk, &store, input, pixels + m, packed + panel * size, bias + filter if bias else NULL,
-                 y + phase.y + filter, places + m)
+    filter += share.group * c.F
+    if finish and piece == c.pieces - 1:
+        there = finish_at(finish, (phase.y + filter) * sizeof(real))
+        block.finish = &there
+    tile_block(&walk, &block, input, pixels, packed + share.first * size, bias + filter if bias else NULL,
+               y + phase.y + filter, places)
 
 
 cdef void correlate_task(const Conv* c, const Cut* cut, const Phase* phases, Py_ssize_t count, const Layout* layout,
@@ -124,7 +121,7 @@ cdef void correlate_task(const Conv* c, const Cut* cut, const Phase* phases, Py_
                          Py_ssize_t task, real* buffer, Py_ssize_t* table) noexcept nogil:
     """Some filters of one group, in one band: a piece of its input is read once for all phases."""
     cdef Py_ssize_t piece, channel, depth, i
-    cdef bint in_place = inside(cut, c.H, c.W) and c.C == c.piece
+    cdef bint in_place = inside(cut, c.H, c.W) and (c.C == c.piece or c.R == c.S == 1)
     cdef Share share = share_of(c, task)
     cdef Band band = band_at(cut, share.index)
     cdef Picture picture = picture_of(c)
@@ -153,7 +150,7 @@ cdef void cover_phases(const Conv* c, const Phase* phases, Py_ssize_t count, Cut
 
 cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layout, const real* x, const real* w,
                    const real* bias, const Finish* finish, real* y, kept, key) except -1:
-    cdef Py_ssize_t width = tile_width(sizeof(real)), filters = 0, taps = 0, tasks, task, i
+    cdef Py_ssize_t width = tile_width(sizeof(real)), filters = 0, taps = 0, outputs = BAND_PIXELS, tasks, task, i
     cdef int team = threads_for_products(c.N * c.P * c.Q * c.K * c.R * c.S * c.terms)
     cdef Cut cut
     if c.N * c.P * c.Q * c.K == 0:
@@ -169,7 +166,9 @@ cdef int correlate(Conv* c, Phase* phases, Py_ssize_t count, const Layout* layou
     c.piece = min(c.piece, c.terms)
     c.pieces = max(1, ceil_div(c.terms, max(1, c.piece)))  # a sum of nothing is 0, and is written too
     cover_phases(c, phases, count, &cut)
-    choose_bands(&cut, BAND_PIXELS, BAND_BYTES // sizeof(real) // max(1, c.piece))
+    if cut.N == cut.P == 1:     # one row may be cut anywhere: better enough bands than few of them and chunks
+        outputs = min(BAND_PIXELS, max(LEAST_PIXELS, ceil_div(cut.Q, TASKS)))
+    choose_bands(&cut, outputs, BAND_BYTES // sizeof(real) // max(1, c.piece))
     c.chunks = min(c.panels, ceil_div(TASKS, cut.bands * c.groups))
     tasks = cut.bands * c.groups * c.chunks
     # the workspace: for each thread a buffer and a table of places; and packed filters, unless the caller keeps them

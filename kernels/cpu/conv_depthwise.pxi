@@ -34,11 +34,11 @@ cdef void depthwise_rectangle(const Conv* c, const Phase* phase, const Layout* l
                               const real* bias, const Finish* finish, real* y, Py_ssize_t* table) noexcept nogil:
     """Some channels of outputs of one phase that see the same taps; `table` has room for the lists of Taps."""
     cdef Py_ssize_t width = tile_width(sizeof(real)), count = (high.end - high.first) * (wide.end - wide.first)
-    cdef Py_ssize_t p = high.first, q = wide.first, group, panel, k, r, s, i
+    cdef Py_ssize_t p = high.first, q = wide.first, group, height, panel, k, r, s, i
     cdef Py_ssize_t pixels[TILE_ROWS]
     cdef Py_ssize_t places[TILE_ROWS]
     cdef Taps taps = Taps(0, c.stride_h * c.stride_w, table, table + c.R * c.S, table + 2 * c.R * c.S)
-    cdef Store store = Store(0, min(width, c.K), False, NULL)
+    cdef Store store = Store(TILE_ROWS, min(width, c.K), False, NULL)
     cdef Finish there
     for r in range(high.tap, high.tap + high.taps):
         for s in range(wide.tap, wide.tap + wide.taps):
@@ -49,16 +49,16 @@ cdef void depthwise_rectangle(const Conv* c, const Phase* phase, const Layout* l
         table[2 * c.R * c.S + i] = ((phase.R * phase.dilation_h + i // c.stride_w) * c.steps.row
                                     + ((phase.S - 1) * phase.dilation_w + i % c.stride_w) * c.steps.pixel)
     for group in range(ceil_div(count, TILE_ROWS)):
-        store.height = min(TILE_ROWS, count - group * TILE_ROWS)
-        for i in range(store.height):
+        height = min(TILE_ROWS, count - group * TILE_ROWS)
+        for i in range(height):
             pixels[i] = (n * c.steps.image + (p * c.stride_h - phase.top) * c.steps.row
                          + (q * c.stride_w - phase.left) * c.steps.pixel)
             places[i] = phase.y + n * layout.y.image + p * layout.y.row + q * layout.y.pixel
             q += 1
             if q == wide.end:
                 p, q = p + 1, wide.first
-        for i in range(store.height, TILE_ROWS):
-            pixels[i] = pixels[0]
+        for i in range(height, TILE_ROWS):      # repetitions
+            pixels[i], places[i] = pixels[height - 1], places[height - 1]
         for panel in range(share.first, ceil_div(c.C, width) if share.last == c.panels else share.last):
             k = min(panel * width, c.C - width)     # the last panel does some channels again, if too few are left
             if finish:

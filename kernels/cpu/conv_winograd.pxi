@@ -5,6 +5,9 @@
 # 36 sums over channels: for each of the 36 points a matrix product on the register tile, squares by filters. The
 # products are transformed back into pixels.
 #
+# A picture of a few squares uses each filter but a few times: the time is that of reading the filters. Where they are
+# many, it is cut into squares of 2x2 pixels, whose filters are 16 numbers.
+#
 # The gradient by the picture is the same with the filters turned around. The gradient by the filters is 36 products as
 # well, channels by filters, with sums over the squares.
 #
@@ -13,31 +16,40 @@
 cdef extern from "winograd.h" nogil:
     enum:
         WINOGRAD_POINTS
-    void winograd_input(Py_ssize_t channels, const float* x, Py_ssize_t row, Py_ssize_t pixel, float* to,
+    void winograd_input(int points, Py_ssize_t channels, const float* x, Py_ssize_t row, Py_ssize_t pixel, float* to,
                         Py_ssize_t point)
     void winograd_output_grad(int n, Py_ssize_t channels, const float* dy, Py_ssize_t row, Py_ssize_t pixel, float* to,
                               Py_ssize_t point)
-    void winograd_filters(int r, Py_ssize_t filters, const float* w, Py_ssize_t tap, float* to, Py_ssize_t point)
+    void winograd_filters(int points, int r, Py_ssize_t filters, const float* w, Py_ssize_t tap, float* to,
+                          Py_ssize_t point)
     void winograd_filter_grad(int r, Py_ssize_t filters, const float* source, Py_ssize_t point, float* dw,
                               Py_ssize_t tap)
-    void winograd_output(int n, Py_ssize_t channels, const float* source, Py_ssize_t point, const float* bias,
-                         const Finish* finish, float* y, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row,
-                         Py_ssize_t pixel)
+    void winograd_output(int points, int n, Py_ssize_t channels, const float* source, Py_ssize_t point,
+                         const float* bias, const Finish* finish, float* y, Py_ssize_t height, Py_ssize_t width,
+                         Py_ssize_t row, Py_ssize_t pixel)
+    void winograd_product(Py_ssize_t count, Py_ssize_t channels, const float* squares, Py_ssize_t square,
+                          const float* filters, float* m, Py_ssize_t m_square)
 
 cdef enum:
     PRODUCTS = 36               # WINOGRAD_POINTS along either axis
-    SQUARE_NUMBERS = 65536      # transformed squares that a thread works on: they fit the second-level cache
+    FEW_SQUARES = 4             # that many filters are not worth 36 numbers each
+    SQUARE_NUMBERS = 98304      # transformed squares that a thread works on: they fit the second-level cache
     BLOCK_SQUARES = 12          # of them, at least
+    BLOCKS = 14                 # at least, for threads to take
     FILTER_NUMBERS = 1048576    # transformed filters, if they are not more, are made beforehand and kept
-    SHARED_SQUARES = 128        # that all threads work on
-    SHARED_NUMBERS = 1048576    # of them and the output's gradient: a part of the third-level cache
-    SUM_SQUARES = 96            # but so many
-    PIECE_CHANNELS = 256        # channels that are multiplied at a time: a panel's filters fit the first-level cache
+    POINT_NUMBERS = 65536       # of the squares of a point: they fit the second-level cache
+    SHARED_NUMBERS = 4194304    # of the squares and products that all threads work on: a part of the third-level cache
+    SHARED_SQUARES = 128        # that all threads work on if they take panels of filters
+    GROUP = 2                   # of shared squares that a thread transforms at a time
+    SUM_NUMBERS = 65536         # of squares and of the output's gradient that a thread sums up, for the second-level
+    SHARED_SUMS = 1048576       # and that all threads sum up, for the third-level cache
+    SUM_SQUARES = 96            # that are worth multiplying at a time
     TAP_CHANNELS = 32           # channels of filters that are packed at a time
     SUM_CHANNELS = 48           # channels of a unit of sums
     UNITS = 4                   # that are worth sharing out
 
 cdef struct Squares:
+    Py_ssize_t points           # along an axis: 6 or 4
     Py_ssize_t side             # outputs along a side: 4 or 2
     Py_ssize_t rows, columns    # squares of a picture
     Py_ssize_t count            # of all pictures
@@ -46,14 +58,23 @@ cdef struct Source:             # what squares are read from: `reach` pixels a s
     const float* x
     Picture picture
     Py_ssize_t top, left, reach
+    bint gradient               # by the output
 
 cdef struct Spread:             # steps between points, panels of channels and squares in memory
     Py_ssize_t point, panel, square
 
 
-cdef Squares squares_of(const Conv* c) noexcept nogil:
-    cdef Py_ssize_t side = WINOGRAD_POINTS + 1 - c.R, rows = ceil_div(c.P, side), columns = ceil_div(c.Q, side)
-    return Squares(side, rows, columns, c.N * rows * columns)
+cdef Squares squares_of(const Conv* c, Py_ssize_t points) noexcept nogil:
+    cdef Py_ssize_t side = points + 1 - c.R, rows = ceil_div(c.P, side), columns = ceil_div(c.Q, side)
+    return Squares(points, side, rows, columns, c.N * rows * columns)
+
+
+cdef Squares best_squares(const Conv* c) noexcept nogil:
+    """Squares to correlate."""
+    cdef Squares squares = squares_of(c, WINOGRAD_POINTS)
+    if c.R == 3 and squares.count <= FEW_SQUARES and PRODUCTS * c.C * c.K > FILTER_NUMBERS:
+        squares = squares_of(c, 4)
+    return squares
 
 
 cdef Py_ssize_t whole_vectors(Py_ssize_t channels) noexcept nogil:
@@ -68,7 +89,7 @@ cdef Py_ssize_t odd_lines(Py_ssize_t numbers) noexcept nogil:
 
 cdef void transform_squares(const Squares* squares, const Source* source, Py_ssize_t first, Py_ssize_t count, float* to,
                             const Spread* spread, float* buffer) noexcept nogil:
-    """Transform squares first, first + 1, ... of a picture, or of the output's gradient if that is what they reach."""
+    """Transform squares first, first + 1, ... of a picture or of the output's gradient."""
     cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(source.picture.C), reach = source.reach
     cdef Py_ssize_t index, panel, channels
     cdef bint in_place
@@ -84,9 +105,9 @@ cdef void transform_squares(const Squares* squares, const Source* source, Py_ssi
         pixels = read_window(source.x, &source.picture, &window, in_place, 0, depth, buffer, &steps)
         for panel in range(ceil_div(depth, width)):
             channels = min(width, depth - panel * width)
-            if reach == WINOGRAD_POINTS:
-                winograd_input(channels, pixels + panel * width, steps.row, steps.pixel, to + panel * spread.panel,
-                               spread.point)
+            if not source.gradient:
+                winograd_input(squares.points, channels, pixels + panel * width, steps.row, steps.pixel,
+                               to + panel * spread.panel, spread.point)
             else:
                 winograd_output_grad(squares.side, channels, pixels + panel * width, steps.row, steps.pixel,
                                      to + panel * spread.panel, spread.point)
@@ -97,9 +118,9 @@ cdef void transform_shared(const Squares* squares, const Source* source, Py_ssiz
                            const Spread* spread, char* start, Py_ssize_t bytes, int team) noexcept nogil:
     """The same, shared out among the threads."""
     cdef Py_ssize_t group
-    for group in prange(ceil_div(count, TILE_ROWS), num_threads=team, schedule="dynamic"):
-        transform_squares(squares, source, first + group * TILE_ROWS, min(TILE_ROWS, count - group * TILE_ROWS),
-                          to + group * TILE_ROWS * spread.square, spread, <float*>(start + threadid() * bytes))
+    for group in prange(ceil_div(count, GROUP), num_threads=team, schedule="dynamic"):
+        transform_squares(squares, source, first + group * GROUP, min(GROUP, count - group * GROUP),
+                          to + group * GROUP * spread.square, spread, <float*>(start + threadid() * bytes))
 
 
 # ------------------------------------------------------------------- the convolution, and the gradient by the picture
@@ -113,18 +134,20 @@ cdef struct Correlation:
     const Finish* finish
     float* y
     Squares squares
+    Py_ssize_t products                 # of points, along both axes
     Source source
     Spread spread                       # of the transformed squares of a block
     Py_ssize_t block, chunk             # squares that are transformed, and those that are multiplied, at a time
     Py_ssize_t panels                   # of filters
-    Py_ssize_t filter_point, m_point    # steps between the points of a panel of filters, and of the products
+    Spread filter                       # steps between the points and panels of the transformed filters
+    Spread m                            # and of the products
     const float* filters                # all transformed filters; NULL: a panel is transformed when it is needed
     # where in a thread's workspace, behind a window, they begin; its end
-    Py_ssize_t taps, transformed, m, table, bytes
+    Py_ssize_t taps, transformed, multiplied, bytes
 
 
 cdef void transform_filters(const Correlation* job, Py_ssize_t panel, float* to, float* taps) noexcept nogil:
-    """Transform a panel of filters: [36][C][width]."""
+    """Transform a panel of filters: [points][C][width]."""
     cdef const Conv* c = job.c
     cdef const Phase* phase = job.phase
     cdef Py_ssize_t width = tile_width(sizeof(float)), first, channels, i, r, s
@@ -136,35 +159,13 @@ cdef void transform_filters(const Correlation* job, Py_ssize_t panel, float* to,
             for s in range(c.S):
                 pack_panel(job.layout, w + r * phase.w_row + s * phase.w_column + first * job.layout.channel,
                            min(width, c.K - panel * width), channels, taps + (r * c.S + s) * channels * width)
-        winograd_filters(c.R, channels * width, taps, channels * width, to + first * width, job.filter_point)
-
-
-cdef void multiply_squares(const Correlation* job, const float* squares, Py_ssize_t count, const float* filters,
-                           float* m, Py_ssize_t* table) noexcept nogil:
-    """The 36 products of transformed squares and a panel of filters: [36][squares][width]."""
-    cdef Py_ssize_t width = tile_width(sizeof(float)), start = 0, point, piece, i, t
-    cdef Py_ssize_t* places = table + whole_tiles(count)
-    cdef Walk walk = Walk(1, 0, 1, width, &start)
-    cdef Store store = Store(0, width, False, NULL)
-    for t in range(whole_tiles(count)):
-        table[t] = min(t, count - 1) * job.spread.square
-        places[t] = t * width
-    for point in range(PRODUCTS):
-        for piece in range(max(1, ceil_div(job.c.C, PIECE_CHANNELS))):
-            start = piece * PIECE_CHANNELS
-            walk.length = min(PIECE_CHANNELS, job.c.C - start)
-            store.add = piece > 0
-            for i in range(ceil_div(count, TILE_ROWS)):
-                t = i * TILE_ROWS
-                store.height = min(TILE_ROWS, count - t)
-                tile_float(&walk, &store, squares + point * job.spread.point, table + t,
-                           filters + point * job.filter_point + start * width, NULL, m + point * job.m_point,
-                           places + t)
+        winograd_filters(job.squares.points, c.R, channels * width, taps, channels * width, to + first * width,
+                         job.filter.point)
 
 
 cdef void write_outputs(const Correlation* job, Py_ssize_t first, Py_ssize_t count, Py_ssize_t panel,
-                        const float* m) noexcept nogil:
-    """Transform the products of some squares into pixels of the output."""
+                        Py_ssize_t panels, const float* m) noexcept nogil:
+    """Transform the products of some squares and panels of filters into pixels of the output."""
     cdef const Conv* c = job.c
     cdef const Squares* squares = &job.squares
     cdef Py_ssize_t width = tile_width(sizeof(float)), filter = panel * width, index, n, p, q, place
@@ -176,21 +177,25 @@ cdef void write_outputs(const Correlation* job, Py_ssize_t first, Py_ssize_t cou
         place = ((n * c.P + p) * c.Q + q) * c.K + filter
         if job.finish:
             finish = finish_at(job.finish, place * sizeof(float))
-        winograd_output(squares.side, min(width, c.K - filter), m, job.m_point,
+        winograd_output(squares.points, squares.side, min(panels * width, c.K - filter), m, job.m.point,
                         job.bias + filter if job.bias else NULL, &finish if job.finish else NULL, job.y + place,
                         min(squares.side, c.P - p), min(squares.side, c.Q - q), c.Q * c.K, c.K)
-        m += width
+        m += job.m.square
 
 
 cdef void correlate_panel(const Correlation* job, const float* squares, Py_ssize_t first, Py_ssize_t count,
                           Py_ssize_t panel, char* own) noexcept nogil:
     """The outputs of some squares, transformed already, for a panel of filters."""
-    cdef const float* filters = job.filters + panel * PRODUCTS * job.filter_point
+    cdef const float* filters = job.filters + panel * job.filter.panel
+    cdef float* m = <float*>(own + job.multiplied)
+    cdef Py_ssize_t point
     if job.filters == NULL:
         filters = <const float*>(own + job.transformed)
         transform_filters(job, panel, <float*>filters, <float*>(own + job.taps))
-    multiply_squares(job, squares, count, filters, <float*>(own + job.m), <Py_ssize_t*>(own + job.table))
-    write_outputs(job, first, count, panel, <const float*>(own + job.m))
+    for point in range(job.products):
+        winograd_product(count, job.c.C, squares + point * job.spread.point, job.spread.square,
+                         filters + point * job.filter.point, m + point * job.m.point, job.m.square)
+    write_outputs(job, first, count, panel, 1, m)
 
 
 cdef void correlate_block(const Correlation* job, Py_ssize_t first, float* transformed, char* own) noexcept nogil:
@@ -204,7 +209,7 @@ cdef void correlate_block(const Correlation* job, Py_ssize_t first, float* trans
 cdef void transform_all_filters(const Correlation* job, float* filters, char* start, int team) noexcept nogil:
     cdef Py_ssize_t panel
     for panel in prange(job.panels, num_threads=team, schedule="dynamic"):
-        transform_filters(job, panel, filters + panel * PRODUCTS * job.filter_point,
+        transform_filters(job, panel, filters + panel * job.filter.panel,
                           <float*>(start + threadid() * job.bytes + job.taps))
 
 
@@ -233,45 +238,80 @@ cdef void share_out_filters(const Correlation* job, float* transformed, char* st
         first += job.block
 
 
+cdef void share_out_points(const Correlation* job, float* transformed, float* m, char* start, int team) noexcept nogil:
+    """All threads on one block, then on the next: they transform its squares, then each takes points, then outputs.
+
+    Filters are read once a block. The squares of a point stay in the second-level cache for all of its filters.
+    """
+    cdef Py_ssize_t first = 0, count, group, panel, point
+    while first < job.squares.count:
+        count = min(job.block, job.squares.count - first)
+        transform_shared(&job.squares, &job.source, first, count, transformed, &job.spread, start, job.bytes, team)
+        for point in prange(job.products, num_threads=team, schedule="dynamic"):
+            for panel in range(job.panels):
+                winograd_product(count, job.c.C, transformed + point * job.spread.point, job.spread.square,
+                                 job.filters + point * job.filter.point + panel * job.filter.panel,
+                                 m + point * job.m.point + panel * job.m.panel, job.m.square)
+        for group in prange(ceil_div(count, GROUP), num_threads=team, schedule="dynamic"):
+            write_outputs(job, first + group * GROUP, min(GROUP, count - group * GROUP), 0, job.panels,
+                          m + group * GROUP * job.m.square)
+        first += job.block
+
+
 cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* layout, const float* x, const float* w,
                             const float* bias, const Finish* finish, float* y, kept, key) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(float)), depth = whole_vectors(c.C)
-    cdef Py_ssize_t most, chunks
+    cdef Py_ssize_t most
     cdef int team = threads_for_products(c.N * c.P * c.Q * c.K * c.R * c.S * c.C)
     cdef Correlation job
-    cdef bint few_filters, keep_filters, by_squares
+    cdef bint few_filters, keep_filters, by_squares, by_points
     if c.N * c.P * c.Q * c.K == 0:
         return 0
     job.c, job.phase, job.layout, job.w, job.bias, job.y = c, phase, layout, w, bias, y
     job.finish, job.filters = finish, NULL
-    job.squares = squares_of(c)
-    job.source = Source(x, picture_of(c), phase.top, phase.left, WINOGRAD_POINTS)
+    job.squares = best_squares(c)
+    job.products = job.squares.points * job.squares.points
+    job.source = Source(x, picture_of(c), phase.top, phase.left, job.squares.points, False)
     job.panels = ceil_div(c.K, width)
-    job.filter_point = odd_lines(c.C * width)
-    # Many squares and few filters: threads take blocks of squares. Otherwise they take filters, and share the squares.
-    few_filters = job.panels * PRODUCTS * job.filter_point <= FILTER_NUMBERS
+    # Many squares and few filters: threads take blocks of squares. Otherwise they share the squares, and take points,
+    # or if the filters are too many to be transformed beforehand, panels of them.
+    few_filters = job.panels * job.products * c.C * width <= FILTER_NUMBERS
     keep_filters = few_filters or kept is not None
-    most = min(SQUARE_NUMBERS // (PRODUCTS * max(1, depth)), job.squares.count // TASKS)
+    most = min(SQUARE_NUMBERS // (job.products * max(1, depth)), job.squares.count // BLOCKS)
     by_squares = few_filters and most >= BLOCK_SQUARES
-    if not by_squares:
+    by_points = keep_filters and not by_squares
+    if by_points:
+        most = min(POINT_NUMBERS // max(1, depth), SHARED_NUMBERS // (job.products * (depth + job.panels * width)))
+    elif not by_squares:
         most = SHARED_SQUARES
-    job.block = whole_tiles(even(job.squares.count, most))
-    chunks = 1 if by_squares else min(ceil_div(TASKS, job.panels),
-                                      ceil_div(job.block, BLOCK_SQUARES if few_filters else SUM_SQUARES))
-    job.chunk = whole_tiles(ceil_div(job.block, chunks))
+    job.block = even(job.squares.count, max(TILE_ROWS, most))
+    job.chunk = job.block
+    if not keep_filters:
+        job.chunk = ceil_div(job.block, min(ceil_div(TASKS, job.panels), ceil_div(job.block, SUM_SQUARES)))
     job.spread = Spread(odd_lines(job.block * depth), width, depth)
-    job.m_point = odd_lines(job.chunk * width)
-    # the workspace: squares that are shared; for each thread a window of the picture, taps, transformed squares or a
-    # panel of filters of its own, products, a table of places; and transformed filters, unless the caller keeps them
-    cdef Py_ssize_t squares_bytes = PRODUCTS * job.spread.point * sizeof(float)
-    cdef Py_ssize_t panel_bytes = PRODUCTS * job.filter_point * sizeof(float)
-    cdef Py_ssize_t filters_bytes = job.panels * panel_bytes if keep_filters else 0
-    cdef Py_ssize_t shared_bytes = 0 if by_squares else squares_bytes
-    job.taps = whole_lines(PRODUCTS * depth * sizeof(float))
+    if keep_filters:    # [points][panels][C][width]
+        job.filter = Spread(odd_lines(job.panels * c.C * width), c.C * width, 0)
+    else:               # a panel: [points][C][width]
+        job.filter = Spread(odd_lines(c.C * width), 0, 0)
+    if by_points:       # [points][squares][K]
+        job.m = Spread(odd_lines(job.block * job.panels * width), width, job.panels * width)
+    else:               # of a panel: [points][squares][width]
+        job.m = Spread(odd_lines(job.chunk * width), 0, width)
+    # the workspace: squares that are shared, and their products if they are; for each thread a window of the picture,
+    # taps, transformed squares or a panel of filters of its own, products; and transformed filters, unless the caller
+    # keeps them
+    cdef Py_ssize_t squares_bytes = job.products * job.spread.point * sizeof(float)
+    cdef Py_ssize_t m_bytes = job.products * job.m.point * sizeof(float)
+    cdef Py_ssize_t filters_bytes = job.products * job.filter.point * sizeof(float)
+    cdef Py_ssize_t shared_bytes = 0 if by_squares else squares_bytes + (m_bytes if by_points else 0)
+    job.taps = whole_lines(job.products * depth * sizeof(float))
     job.transformed = job.taps + whole_lines(c.R * c.S * min(c.C, TAP_CHANNELS) * width * sizeof(float))
-    job.m = job.transformed + (squares_bytes if by_squares else 0 if keep_filters else panel_bytes)
-    job.table = job.m + PRODUCTS * job.m_point * sizeof(float)
-    job.bytes = job.table + whole_lines(2 * job.chunk * sizeof(Py_ssize_t))
+    job.multiplied = job.transformed + (squares_bytes if by_squares else 0 if keep_filters else filters_bytes)
+    job.bytes = job.multiplied + (0 if by_points else m_bytes)
+    if not keep_filters:
+        filters_bytes = 0
+    if kept is not None:
+        key = *key, job.squares.points
     prepared = prepared_filters(kept, key)
     cdef bint ready = prepared is not None
     if not ready:
@@ -287,6 +327,8 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
                 transform_all_filters(&job, <float*>filters, own, team)
         if by_squares:
             share_out_squares(&job, own, team)
+        elif by_points:
+            share_out_points(&job, <float*>shared, <float*>(shared + squares_bytes), own, team)
         else:
             share_out_filters(&job, <float*>shared, own, team)
     give_back(workspace)
@@ -388,16 +430,16 @@ cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, fl
         memset(dw, 0, size * sizeof(float))
         return 0
     job.c = c
-    job.squares = squares_of(c)
-    job.x = Source(x, picture_of(c), c.top, c.left, WINOGRAD_POINTS)
-    job.dy = Source(dy, whole_picture(c.P, c.Q, c.K), 0, 0, job.squares.side)
+    job.squares = squares_of(c, WINOGRAD_POINTS)
+    job.x = Source(x, picture_of(c), c.top, c.left, WINOGRAD_POINTS, False)
+    job.dy = Source(dy, whole_picture(c.P, c.Q, c.K), 0, 0, job.squares.side, True)
     job.panels = ceil_div(c.K, width)
     job.groups = ceil_div(c.C, SUM_CHANNELS)
     job.point = odd_lines(min(c.C, SUM_CHANNELS) * width)
     # Few sums: each thread has its own and takes blocks of squares. Otherwise they take sums, and share the squares.
     by_squares = job.groups * job.panels < UNITS
     square = PRODUCTS * (x_panels + job.panels) * width
-    most = max(BLOCK_SQUARES, SQUARE_NUMBERS // square) if by_squares else max(SUM_SQUARES, SHARED_NUMBERS // square)
+    most = max(BLOCK_SQUARES, SUM_NUMBERS // square) if by_squares else max(SUM_SQUARES, SHARED_SUMS // square)
     job.block = whole_tiles(even(job.squares.count, most))
     parts = min(PARTS, ceil_div(job.squares.count, job.block)) if by_squares else 1
     job.x_spread = Spread(odd_lines(x_panels * job.block * width), job.block * width, width)

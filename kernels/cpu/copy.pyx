@@ -1,4 +1,5 @@
-"""Copies: strided walks, filling, and taking by index. Plain copies move bytes: a dtype counts only by its size."""
+"""Copies: strided walks, filling, and taking by index; and sums of a few weighted slices, the product with a sparse
+matrix. Plain copies move bytes: a dtype counts only by its size."""
 
 include "common.pxi"
 

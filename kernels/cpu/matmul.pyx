@@ -8,6 +8,8 @@ Which side gives the rows is a matter of what lies well in memory: a row is read
 side, and columns are packed fastest if they lie side by side. So some products are computed as y^T = b^T @ a^T
 ("turned").
 
+A few rows times a matrix that lies well is another matter: each number of it is used but a few times (thin.h).
+
 A small y with long sums has too few blocks to share out: its sums are cut into parts, whose number follows from the
 shape.
 """
@@ -16,6 +18,14 @@ include "common.pxi"
 include "tile.pxi"
 
 from cython.parallel cimport prange, threadid
+
+cdef extern from "thin.h" nogil:
+    enum:
+        THIN_ROWS
+    void thin_product_float(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, const float* a, Py_ssize_t a_next,
+                            Py_ssize_t a_step, const float* b, Py_ssize_t b_step, float* y, Py_ssize_t y_row)
+    void thin_product_double(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, const double* a, Py_ssize_t a_next,
+                             Py_ssize_t a_step, const double* b, Py_ssize_t b_step, double* y, Py_ssize_t y_row)
 
 cdef enum:
     ROWS = 768              # of a block, at most
@@ -28,6 +38,8 @@ cdef enum:
     DOT_COLUMNS = 4         # so few columns are multiplied with rows one by one,
     DOTS = 96               # so many rows a task
     MOST_LANES = 192        # TILE_ROWS rows of two vectors of 64 bytes
+    THIN_COLUMNS = 4096     # that a few rows are multiplied with at a time: half the first-level cache
+    THIN_PART = 32768       # multiply-adds of a few rows and a matrix that are worth a part
 
 cdef struct Side:                               # steps to the next matrix, the next row (column), and along the sum
     Py_ssize_t matrix, next, step
@@ -172,6 +184,57 @@ cdef void add_parts(const Product* p, const real* partial, const real* bias, rea
                 y[row * across + i] += partial[(row * across // size * p.parts + part) * size + row * across % size + i]
 
 
+cdef void thin_task(const Product* p, const real* a, const real* b, real* sums, Py_ssize_t across,
+                    Py_ssize_t task) noexcept nogil:
+    """A few rows times some columns of one matrix, or a part of their sums."""
+    cdef Py_ssize_t column = task % p.column_blocks * p.columns, columns = min(p.columns, p.N - column)
+    cdef Py_ssize_t part = task // p.column_blocks % p.parts, matrix = task // (p.column_blocks * p.parts)
+    cdef Py_ssize_t begin = p.K * part // p.parts, steps = p.K * (part + 1) // p.parts - begin
+    a += matrix * p.a.matrix + begin * p.a.step
+    b += matrix * p.b.matrix + begin * p.b.step + column
+    memset(sums, 0, p.M * across * sizeof(real))
+    if real is float:
+        thin_product_float(p.M, columns, steps, a, p.a.next, p.a.step, b, p.b.step, sums, across)
+    else:
+        thin_product_double(p.M, columns, steps, a, p.a.next, p.a.step, b, p.b.step, sums, across)
+
+
+cdef void add_thin_parts(const Product* p, const real* sums, Py_ssize_t across, const real* bias,
+                         real* y) noexcept nogil:
+    """y = bias + the sums of all parts, which are [batch][parts][blocks of columns][M][across]."""
+    cdef Py_ssize_t row, part, block, first, k
+    cdef const real* more
+    for row in range(p.batch * p.M):
+        for k in range(p.N):
+            y[k] = bias[k] if bias else 0
+        for part in range(p.parts):
+            for block in range(p.column_blocks):
+                first = block * p.columns
+                more = sums + ((row // p.M * p.parts + part) * p.column_blocks + block) * p.M * across
+                more += row % p.M * across
+                for k in range(min(p.columns, p.N - first)):
+                    y[first + k] += more[k]
+        y += p.N
+
+
+cdef int multiply_thin(Product* p, const real* a, const real* b, const real* bias, real* y, int team) except -1:
+    cdef Py_ssize_t across, tasks, task
+    p.columns = min(p.N, THIN_COLUMNS)
+    p.column_blocks = ceil_div(p.N, p.columns)
+    p.parts = max(1, min(PARTS, p.M * p.N * p.K // THIN_PART))
+    # rows of sums are an odd number of cache lines apart: at steps of a power of two they would compete for places
+    across = (ceil_div(p.columns * sizeof(real), LINE) | 1) * LINE // sizeof(real)
+    tasks = p.batch * p.parts * p.column_blocks
+    cdef Workspace workspace = take_workspace(tasks * p.M * across * sizeof(real))
+    cdef real* sums = <real*>first_line(workspace.block)
+    with nogil:
+        for task in prange(tasks, num_threads=team, schedule="dynamic"):
+            thin_task(p, a, b, sums + task * p.M * across, across, task)
+        add_thin_parts(p, sums, across, bias, y)
+    give_back(workspace)
+    return 0
+
+
 cdef int multiply(Product* p, const real* a, const real* b, const real* bias, real* y) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(real)), blocks, tasks, task
     cdef int team = threads_for_products(p.batch * p.M * p.N * p.K)
@@ -182,6 +245,8 @@ cdef int multiply(Product* p, const real* a, const real* b, const real* bias, re
         for task in prange(tasks, nogil=True, num_threads=team, schedule="dynamic"):
             dot_task(p, a, b, bias, y, task)
         return 0
+    if p.M <= THIN_ROWS and p.b.next == 1 and not p.turned:
+        return multiply_thin(p, a, b, bias, y, team)
     p.row_blocks = ceil_div(p.M, min(ROWS, ROW_NUMBERS // max(1, min(p.K, STEPS))))
     p.rows = whole_tiles(ceil_div(p.M, p.row_blocks))
     p.row_blocks = ceil_div(p.M, p.rows)

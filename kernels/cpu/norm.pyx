@@ -1,4 +1,5 @@
-"""Batch normalisation: statistics of each channel, the normalisation with what follows it, and the way back.
+"""Batch normalisation: statistics of each channel, the normalisation with what follows it, and the way back. Group
+normalisation, which takes each picture on its own, stands in norm_group.pxi.
 
 A row of an array (M, C) is too short a loop for most numbers of channels, so several are read as one: (1024, 16) is
 taken as 64 rows of 256 lanes, and what is known of a channel (its mean, its scale) is written out once for every lane.

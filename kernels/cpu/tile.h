@@ -33,7 +33,13 @@
 
 #define TILE_ROWS 6
 #define PIECES_AHEAD 8
+#if defined(__SSE2__) && !defined(__FMA__)
+#define UNROLLED 1 /* each product needs a register of its own for a while: more steps would need more of them */
+#else
+#define UNROLLED 4
+#endif
 #define TILE_INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline, aligned(64)))
 
 /* Where the steps of a sum are, in elements: `runs` runs of `length` steps. In a, run i begins at starts[i] and its
    steps are a_step apart; in b, all steps are b_step apart. */
@@ -57,6 +63,14 @@ typedef struct {
     const Finish *finish;
 } Store;
 
+/* What is made of tiles: so many rows and columns. From one panel of b, the columns of a tile, to the next are `panel`
+   elements. The lists of rows and places go on to a multiple of TILE_ROWS: the last row is repeated. */
+typedef struct {
+    ptrdiff_t rows, columns, panel;
+    int add;
+    const Finish *finish;
+} Block;
+
 /* Where the taps of a depthwise filter are, and what is read `news` times soon: the processor is told, as so many rows
    are read together that it can't see it coming. */
 typedef struct {
@@ -64,8 +78,8 @@ typedef struct {
     const ptrdiff_t *a, *b, *soon;
 } Taps;
 
-/* STORE_ROW(j), which each tile defines, for every row: an index that is no constant would put the sums in memory. */
-#define STORE_ROWS STORE_ROW(0) STORE_ROW(1) STORE_ROW(2) STORE_ROW(3) STORE_ROW(4) STORE_ROW(5)
+/* ROW(j), defined where it is used, for every row: an index that is no constant would put the sums in memory. */
+#define ALL_ROWS ROW(0) ROW(1) ROW(2) ROW(3) ROW(4) ROW(5)
 
 #define REAL float
 #define OF_TYPE(name) name##_float
@@ -100,9 +114,8 @@ TILE_INLINE Vector OF_TYPE(clip_all)(Vector y, REAL low, REAL high) {
 }
 
 /* The first `width` columns of a row of sums, where that is not all of them. */
-static __attribute__((noinline)) void OF_TYPE(store_columns)(Vector sum0, Vector sum1, ptrdiff_t width,
-                                                             const REAL *base, const Finish *finish, ptrdiff_t place,
-                                                             REAL *y) {
+static NOINLINE void OF_TYPE(store_columns)(Vector sum0, Vector sum1, ptrdiff_t width, const REAL *base,
+                                            const Finish *finish, ptrdiff_t place, REAL *y) {
     const REAL *added = finish ? finish->added : NULL;
     REAL sums[2 * LANES];
     AT(sums) = sum0;
@@ -131,47 +144,151 @@ TILE_INLINE void OF_TYPE(store_row)(Vector sum0, Vector sum1, ptrdiff_t width, c
         OF_TYPE(store_columns)(sum0, sum1, width, base, finish, place, y);
 }
 
-/* `channels` and `vectors` are constants: each combination becomes a loop of its own, its sums in registers. */
-TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, const Walk *walk, const Store *store, const REAL *a,
-                                   const ptrdiff_t *rows, const REAL *b, const REAL *bias, REAL *y,
+/* Some rows or some columns of a tile, where those are not all: `sums` has room for all of them. */
+static NOINLINE void OF_TYPE(store_part)(const REAL *sums, const Store *store, const REAL *bias, REAL *y,
+                                         const ptrdiff_t *places) {
+    for (ptrdiff_t j = 0; j < store->height; j++, sums += 2 * LANES)
+        OF_TYPE(store_row)(AT(sums), AT(sums + LANES), store->width, store->add ? y + places[j] : bias, store->finish,
+                           places[j], y);
+}
+
+/* A tile's sums, out of the registers: what is to happen to all rows of a whole tile is decided once. */
+TILE_INLINE void OF_TYPE(store_tile)(int vectors, Vector sum[TILE_ROWS][2], const Store *store, const REAL *bias,
+                                     REAL *y, const ptrdiff_t *places) {
+    if (store->height < TILE_ROWS || store->width != vectors * LANES) {
+        REAL sums[TILE_ROWS * 2 * LANES];
+#define ROW(j) AT(sums + 2 * j * LANES) = sum[j][0], AT(sums + (2 * j + 1) * LANES) = sum[j][1];
+        ALL_ROWS
+#undef ROW
+        OF_TYPE(store_part)(sums, store, bias, y, places);
+        return;
+    }
+    const Finish *finish = store->finish;
+    const REAL *added = finish ? finish->added : NULL;
+    if (store->add) {
+#define ROW(j)                                                                                                         \
+    sum[j][0] += AT(y + places[j]);                                                                                    \
+    if (vectors == 2) sum[j][1] += AT(y + places[j] + LANES);
+        ALL_ROWS
+#undef ROW
+    } else if (bias) {
+        const Vector bias0 = AT(bias), bias1 = vectors == 2 ? AT(bias + LANES) : bias0;
+#define ROW(j) sum[j][0] += bias0, sum[j][1] += bias1;
+        ALL_ROWS
+#undef ROW
+    }
+    if (added) {
+#define ROW(j)                                                                                                         \
+    sum[j][0] += AT(added + places[j]);                                                                                \
+    if (vectors == 2) sum[j][1] += AT(added + places[j] + LANES);
+        ALL_ROWS
+#undef ROW
+    }
+    if (finish) {
+        const REAL low = finish->low, high = finish->high;
+#define ROW(j)                                                                                                         \
+    sum[j][0] = OF_TYPE(clip_all)(sum[j][0], low, high);                                                               \
+    if (vectors == 2) sum[j][1] = OF_TYPE(clip_all)(sum[j][1], low, high);
+        ALL_ROWS
+#undef ROW
+    }
+#define ROW(j)                                                                                                         \
+    AT(y + places[j]) = sum[j][0];                                                                                     \
+    if (vectors == 2) AT(y + places[j] + LANES) = sum[j][1];
+    ALL_ROWS
+#undef ROW
+}
+
+/* One step of all rows; `channels` and `vectors` are constants. */
+TILE_INLINE void OF_TYPE(step)(int channels, int vectors, Vector sum[TILE_ROWS][2], const REAL *const row[TILE_ROWS],
+                               ptrdiff_t t, const REAL *b) {
+    const Vector b0 = AT(b), b1 = vectors == 2 ? AT(b + LANES) : b0;
+    for (int j = 0; j < TILE_ROWS; j++) {
+        sum[j][0] += channels ? AT(row[j] + t) * b0 : row[j][t] * b0;
+        if (vectors == 2) sum[j][1] += channels ? AT(row[j] + t + LANES) * b1 : row[j][t] * b1;
+    }
+}
+
+/* `channels` and `vectors` are constants: each combination becomes a loop of its own, its sums in registers. So is
+   `dense`: there is one run, the steps in a are 1 and b is packed; UNROLLED of them take hardly more instructions than
+   their products. */
+TILE_INLINE void OF_TYPE(any_tile)(int channels, int vectors, int dense, const Walk *walk, const Store *store,
+                                   const REAL *a, const ptrdiff_t *rows, const REAL *b, const REAL *bias, REAL *y,
                                    const ptrdiff_t *places) {
-    for (ptrdiff_t j = 0; !channels && j < store->height; j++) {
+    const REAL *added = store->finish ? store->finish->added : NULL;
+    for (ptrdiff_t j = 0; !channels && j < store->height; j++) {    /* what the store will need */
         __builtin_prefetch(y + places[j], 1);
         __builtin_prefetch(y + places[j] + 2 * LANES - 1, 1);
+        if (!added) continue;
+        __builtin_prefetch(added + places[j]);
+        __builtin_prefetch(added + places[j] + 2 * LANES - 1);
     }
     const Vector zero = {0};
     Vector sum[TILE_ROWS][2] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
-    const ptrdiff_t length = walk->length, a_step = walk->a_step, b_step = walk->b_step;
-    for (ptrdiff_t run = 0; run < walk->runs; run++) {
+    const ptrdiff_t runs = dense ? 1 : walk->runs, length = walk->length;
+    const ptrdiff_t a_step = dense ? 1 : walk->a_step, b_step = dense ? 2 * LANES : walk->b_step;
+    for (ptrdiff_t run = 0; run < runs; run++) {
         const REAL *row[TILE_ROWS];
+        ptrdiff_t i = 0, t = 0;
         for (int j = 0; j < TILE_ROWS; j++) row[j] = a + walk->starts[run] + rows[j];
-        for (ptrdiff_t i = 0, t = 0; i < length; i++, t += a_step, b += b_step) {
-            const Vector b0 = AT(b), b1 = vectors == 2 ? AT(b + LANES) : zero;
-            for (int j = 0; j < TILE_ROWS; j++) {
-                sum[j][0] += channels ? AT(row[j] + t) * b0 : row[j][t] * b0;
-                if (vectors == 2) sum[j][1] += channels ? AT(row[j] + t + LANES) * b1 : row[j][t] * b1;
-            }
-        }
+        if (dense)
+            for (; i + UNROLLED <= length; i += UNROLLED, t += UNROLLED, b += UNROLLED * b_step)
+                for (int k = 0; k < UNROLLED; k++)
+                    OF_TYPE(step)(channels, vectors, sum, row, t + k, b + k * b_step);
+        for (; i < length; i++, t += a_step, b += b_step) OF_TYPE(step)(channels, vectors, sum, row, t, b);
     }
-#define STORE_ROW(j)                                                                                                   \
-    if (j < store->height)                                                                                             \
-        OF_TYPE(store_row)(sum[j][0], sum[j][1], store->width, store->add ? y + places[j] : bias, store->finish,       \
-                           places[j], y);
-    STORE_ROWS
-#undef STORE_ROW
+    OF_TYPE(store_tile)(vectors, sum, store, bias, y, places);
 }
+
+/* Functions of their own: together with the loops around them GCC runs out of registers, and clips number by number.
+   They begin at a cache line, so that what is added elsewhere does not move their loops about. */
+#define TILE(name, vectors, dense)                                                                                     \
+    static NOINLINE void OF_TYPE(name)(const Walk *walk, const Store *store, const REAL *a, const ptrdiff_t *rows,     \
+                                       const REAL *b, const REAL *bias, REAL *y, const ptrdiff_t *places) {            \
+        OF_TYPE(any_tile)(0, vectors, dense, walk, store, a, rows, b, bias, y, places);                                \
+    }
+TILE(tile_wide, 2, 0)
+TILE(tile_wide_dense, 2, 1)
+TILE(tile_narrow, 1, 0)
+TILE(tile_narrow_dense, 1, 1)
+#undef TILE
 
 static void OF_TYPE(tile)(const Walk *walk, const Store *store, const REAL *a, const ptrdiff_t *rows, const REAL *b,
                           const REAL *bias, REAL *y, const ptrdiff_t *places) {
-    if (store->width <= LANES)
-        OF_TYPE(any_tile)(0, 1, walk, store, a, rows, b, bias, y, places);
+    const int dense = walk->runs == 1 && walk->a_step == 1 && walk->b_step == 2 * LANES;
+    if (store->width > LANES && dense)
+        OF_TYPE(tile_wide_dense)(walk, store, a, rows, b, bias, y, places);
+    else if (store->width > LANES)
+        OF_TYPE(tile_wide)(walk, store, a, rows, b, bias, y, places);
+    else if (dense)
+        OF_TYPE(tile_narrow_dense)(walk, store, a, rows, b, bias, y, places);
     else
-        OF_TYPE(any_tile)(0, 2, walk, store, a, rows, b, bias, y, places);
+        OF_TYPE(tile_narrow)(walk, store, a, rows, b, bias, y, places);
+}
+
+/* y[places[j] + k] for all rows j and columns k of a block, panel by panel. */
+static void OF_TYPE(tile_block)(const Walk *walk, const Block *block, const REAL *a, const ptrdiff_t *rows,
+                                const REAL *b, const REAL *bias, REAL *y, const ptrdiff_t *places) {
+    const ptrdiff_t width = 2 * LANES;
+    Finish finish;
+    Store store = {TILE_ROWS, width, block->add, block->finish ? &finish : NULL};
+    if (block->finish) finish = *block->finish;
+    for (ptrdiff_t left = block->columns; left > 0; left -= width, b += block->panel, y += width) {
+        store.width = left < width ? left : width;
+        const int part = store.width % LANES != 0;
+        for (ptrdiff_t i = 0; i < block->rows; i += TILE_ROWS) {
+            /* A repetition may be stored twice where all rows are read before, but not added twice to what is there. */
+            store.height = part && block->rows - i < TILE_ROWS ? block->rows - i : TILE_ROWS;
+            OF_TYPE(tile)(walk, &store, a, rows + i, b, bias, y, places + i);
+        }
+        if (bias) bias += width;
+        if (block->finish && finish.added) finish.added = (const REAL *)finish.added + width;
+    }
 }
 
 static void OF_TYPE(tile_channels)(const Walk *walk, const Store *store, const REAL *a, const ptrdiff_t *rows,
                                    const REAL *b, const REAL *bias, REAL *y, const ptrdiff_t *places) {
-    OF_TYPE(any_tile)(1, 2, walk, store, a, rows, b, bias, y, places);
+    OF_TYPE(any_tile)(1, 2, 0, walk, store, a, rows, b, bias, y, places);
 }
 
 /* TILE_ROWS pixels of a depthwise convolution that see the same taps:
@@ -179,13 +296,14 @@ static void OF_TYPE(tile_channels)(const Walk *walk, const Store *store, const R
        y[places[j] + k] = bias[k] + sum over taps t of a[rows[j] + taps->a[t] + k] * b[taps->b[t] + k]
 
    Not inlined: in the loop over the channels GCC would clip number by number. */
-static __attribute__((noinline)) void OF_TYPE(tile_depthwise)(const Taps *taps, const Store *store, const REAL *a,
-                                                              const ptrdiff_t *rows, const REAL *b, const REAL *bias,
-                                                              REAL *y, const ptrdiff_t *places) {
+static NOINLINE void OF_TYPE(tile_depthwise)(const Taps *taps, const Store *store, const REAL *a,
+                                             const ptrdiff_t *rows, const REAL *b, const REAL *bias, REAL *y,
+                                             const ptrdiff_t *places) {
     const Vector zero = {0};
     Vector sum[TILE_ROWS][2] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
     const REAL *row[TILE_ROWS];
     for (int j = 0; j < TILE_ROWS; j++) row[j] = a + rows[j];
+    for (int j = 0; j < TILE_ROWS; j++) __builtin_prefetch(y + places[j] + 2 * LANES - 1, 1);
     for (ptrdiff_t t = 0; t < taps->news; t++)
         for (int j = 0; j < TILE_ROWS; j++) __builtin_prefetch(row[j] + taps->soon[t], 0, 2);
     for (ptrdiff_t t = 0; t < taps->count; t++) {
@@ -197,11 +315,7 @@ static __attribute__((noinline)) void OF_TYPE(tile_depthwise)(const Taps *taps, 
             sum[j][1] += AT(row[j] + at + LANES) * b1;
         }
     }
-#define STORE_ROW(j)                                                                                                   \
-    if (j < store->height)                                                                                             \
-        OF_TYPE(store_row)(sum[j][0], sum[j][1], store->width, bias, store->finish, places[j], y);
-    STORE_ROWS
-#undef STORE_ROW
+    OF_TYPE(store_tile)(2, sum, store, bias, y, places);
 }
 
 /* Copy `count` pieces of `numbers` numbers; each is followed by zeros up to the next, to_step further on. The empty asm

@@ -19,10 +19,18 @@ cdef extern from "tile.h" nogil:
         Py_ssize_t height, width
         bint add
         const Finish* finish
+    ctypedef struct Block:
+        Py_ssize_t rows, columns, panel
+        bint add
+        const Finish* finish
     void tile_float(const Walk*, const Store*, const float* a, const Py_ssize_t* rows, const float* b,
                     const float* bias, float* y, const Py_ssize_t* places)
     void tile_double(const Walk*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
                      const double* bias, double* y, const Py_ssize_t* places)
+    void tile_block_float(const Walk*, const Block*, const float* a, const Py_ssize_t* rows, const float* b,
+                          const float* bias, float* y, const Py_ssize_t* places)
+    void tile_block_double(const Walk*, const Block*, const double* a, const Py_ssize_t* rows, const double* b,
+                           const double* bias, double* y, const Py_ssize_t* places)
     void tile_channels_float(const Walk*, const Store*, const float* a, const Py_ssize_t* rows, const float* b,
                              const float* bias, float* y, const Py_ssize_t* places)
     void tile_channels_double(const Walk*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
@@ -53,6 +61,14 @@ cdef inline void tile(bint channels, const Walk* walk, const Store* store, const
             tile_channels_double(walk, store, a, rows, b, bias, y, places)
         else:
             tile_double(walk, store, a, rows, b, bias, y, places)
+
+
+cdef inline void tile_block(const Walk* walk, const Block* block, const real* a, const Py_ssize_t* rows, const real* b,
+                            const real* bias, real* y, const Py_ssize_t* places) noexcept nogil:
+    if real is float:
+        tile_block_float(walk, block, a, rows, b, bias, y, places)
+    else:
+        tile_block_double(walk, block, a, rows, b, bias, y, places)
 
 
 cdef inline void tile_depthwise(const Taps* taps, const Store* store, const real* a, const Py_ssize_t* rows,

@@ -109,6 +109,7 @@ CONVOLUTIONS = {
     "large_5x5": Convolution((4, 16, 16), 3, 16, (5, 5), padding=(2, 2, 2, 2)),
     "large_stride": Convolution((5, 15, 17), 16, 24, (3, 3), (2, 2), ROUND),
     "large_pointwise": Convolution((3, 11, 13), 67, 45, (1, 1)),
+    "large_bands": Convolution((1, 43, 41), 9, 40, (1, 1)),         # several bands; the last filters fill one vector
     "large_channels": Convolution((9, 2, 2), 131, 129, (2, 2)),
     "pieces": Convolution((1, 5, 6), 801, 19, (1, 1)),                      # sums in pieces of some channels
     "pieces_and_stride": Convolution((2, 5, 8), 401, 17, (1, 1), (2, 3)),

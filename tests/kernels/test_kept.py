@@ -16,7 +16,8 @@ LAYERS = {
     "pointwise": Convolution((1, 5, 6), 70, 33, (1, 1)),
     "groups": Convolution((1, 6, 5), 8, 36, groups=2),
     "winograd": Convolution((2, 9, 7), 19, 37, padding=ROUND), "winograd_5x5": Convolution((1, 9, 7), 12, 18, (5, 5)),
-    "winograd_many_filters": Convolution((1, 6, 5), 200, 180, padding=ROUND),
+    "winograd_many_filters": Convolution((2, 9, 7), 200, 180, padding=ROUND),
+    "winograd_few_squares": Convolution((1, 6, 5), 200, 180, padding=ROUND),
 }
 
 
@@ -85,9 +86,11 @@ def test_the_choice_weighs_reading_the_filters() -> None:
     pictures that costs more than it saves."""
     params = {"stride": (1, 1), "padding": (1, 1, 1, 1), "dilation": (1, 1), "groups": 1}
 
-    def chosen(size: int, prepared: bool) -> str:
-        sizes = {"N": 1, "H": size, "W": size, "P": size, "Q": size, "R": 3, "S": 3, "C": 64, "K": 64}
+    def chosen(size: int, channels: int, prepared: bool) -> str:
+        sizes = {"N": 1, "H": size, "W": size, "P": size, "Q": size, "R": 3, "S": 3, "C": channels, "K": channels}
         return choose("conv2d_forward", sizes, params, np.dtype(np.float32), prepared)
 
-    assert [chosen(8, prepared) for prepared in (False, True)] == ["winograd", "direct"]
-    assert [chosen(14, prepared) for prepared in (False, True)] == ["winograd", "winograd"]
+    assert [chosen(8, 64, prepared) for prepared in (False, True)] == ["winograd", "direct"]
+    assert [chosen(14, 64, prepared) for prepared in (False, True)] == ["winograd", "winograd"]
+    # many filters, and few squares: smaller ones, whose filters are 16 numbers, but must be transformed before
+    assert [chosen(7, 512, prepared) for prepared in (False, True)] == ["direct", "winograd"]

@@ -156,6 +156,46 @@ def test_pick_and_its_gradient() -> None:
     close(run("pick_grad", g, index, length=5), expected)
 
 
+def test_gather_and_scatter() -> None:
+    x, index = normal(3, 5, 7), RANDOM.integers(0, 5, (3, 4, 7))
+    close(run("gather", x, index), np.take_along_axis(x, index, axis=1))
+    values, last, total = normal(3, 4, 7), np.zeros((3, 5, 7)), np.zeros((3, 5, 7))
+    np.put_along_axis(last, index, values, axis=1)
+    outer, _, inner = np.indices(index.shape)
+    np.add.at(total, (outer, index, inner), values)
+    close(run("scatter", values, index, length=5, add=True), total)
+    close(run("scatter", np.ones((1, 2, 1)) * [[1], [2]], np.array([[[3], [3]]]), length=4, add=False).ravel(),
+          [0, 0, 0, 2])
+    distinct = np.argsort(RANDOM.random((3, 5, 7)), axis=1)
+    np.put_along_axis(last, distinct, x, axis=1)
+    close(run("scatter", x, distinct, length=5, add=False), last)
+
+
+def test_csr_matmul() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    matrix = sparse.random(6, 5, density=0.4, format="csr", rng=RANDOM)
+    x = normal(3, 5, 7)
+    got = run("csr_matmul", x, matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data)
+    close(got, matrix.toarray() @ x)
+
+
+@pytest.mark.parametrize("start", [[0, 1], [1, 2], [0, 2, 1, 2], [0, 3]])
+def test_starts_that_do_not_rise_to_the_number_of_weights(start: list[int]) -> None:
+    with pytest.raises(ValueError, match="from 0 to 2"):
+        run("csr_matmul", normal(1, 3, 2), np.array(start), np.array([0, 1]), np.ones(2))
+
+
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_an_index_outside_what_is_gathered(wrong: int) -> None:
+    index = np.array([[[0, 1], [2, wrong]]])
+    with pytest.raises(IndexError, match="expected 0 to 4"):
+        run("gather", normal(1, 5, 2), index)
+    with pytest.raises(IndexError, match="expected 0 to 4"):
+        run("scatter", normal(1, 2, 2), index, length=5, add=True)
+    with pytest.raises(IndexError, match="expected 0 to 4"):
+        run("csr_matmul", normal(1, 5, 2), np.array([0, 2]), np.array([1, wrong]), np.ones(2))
+
+
 @pytest.mark.parametrize("wrong", [-1, 5])
 @pytest.mark.parametrize("name", ["take", "pick", "take_grad", "pick_grad"])
 def test_an_index_outside(name: str, wrong: int) -> None:
@@ -402,6 +442,19 @@ def test_batch_norm(torch: Any) -> None:
     gradients = run("batch_norm_grad", g, values, mean, rstd, weight, None, activation="", rectified=False)
     for got, expected in zip(gradients, (x.grad, w.grad, b.grad), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_group_norm(torch: Any, groups: int) -> None:
+    values, weight, bias, g = normal(3, 4, 6), normal(6), normal(6), normal(3, 4, 6)
+    x, w, b = (torch.tensor(array, requires_grad=True) for array in (values, weight, bias))
+    y = torch.nn.functional.group_norm(x.movedim(-1, 1), groups, w, b, eps=1e-4).movedim(1, -1)
+    y.backward(torch.tensor(g))
+    got, mean, rstd = run("group_norm", values, weight, bias, groups=groups, eps=1e-4)
+    close(got, y.detach())
+    gradients = run("group_norm_grad", g, values, mean, rstd, weight)
+    for found, expected in zip(gradients, (x.grad, w.grad, b.grad), strict=True):
+        close(found, expected)
 
 
 def test_batch_norm_by_hand() -> None:

@@ -81,6 +81,13 @@ MISFITS: dict[str, tuple[str, str, list[Any], dict[str, Any]]] = {
     "mean_of_nothing": ("batch_norm_stats", "M is 0", [(0, 5)], {}),
     "unknown_activation": ("batch_norm_apply", "activation is 'elu', expected '' or one of relu",
                            [(4, 3), (3,), (3,), None, None, None], {"activation": "elu"}),
+    "uneven_groups": ("group_norm", "4 places of 6 channels do not divide into 4 groups", [(2, 4, 6), None, None],
+                      {"groups": 4, "eps": 0.1}),
+    "no_groups": ("group_norm", "into 0 groups", [(2, 4, 6), None, None], {"groups": 0, "eps": 0.1}),
+    "nothing_to_normalise": ("group_norm", "0 places", [(2, 0, 6), None, None], {"groups": 2, "eps": 0.1}),
+    "uneven_groups_of_gradients": ("group_norm_grad", "into 4 groups",
+                                   [(2, 3, 6), (2, 3, 6), (2, 4), (2, 4), None], {}),
+    "no_starts": ("csr_matmul", "start is empty", [(2, 3, 4), (0,), (5,), (5,)], {}),
     "too_many_places": ("batch_norm_pool", "kernel is 16x16, expected 1 to 255 places",
                         [(1, 32, 32, 3), (3,), (3,), None, None], {"kernel": (16, 16), "activation": ""}),
     "no_window": ("batch_norm_pool", "kernel is 0x2", [(1, 4, 4, 3), (3,), (3,), None, None],
@@ -120,6 +127,9 @@ def test_sizes_that_params_give() -> None:
     assert sizes("random_bits", count=7, seed=0, offset=0)["n"] == 7
     assert sizes("take_grad", (2, 3, 4), (3,), length=9)["D"] == 9
     assert sizes("pick_grad", (2, 4), (2, 4), length=9)["D"] == 9
+    assert sizes("scatter", (2, 3, 4), (2, 3, 4), length=9, add=False)["D"] == 9
+    assert sizes("csr_matmul", (2, 3, 4), (6,), (7,), (7,))["M"] == 5
+    assert sizes("group_norm", (2, 3, 6), None, None, groups=2, eps=0.0)["G"] == 2
     sampled = sizes("affine_sample", (2, 5, 6, 3), (2, 2, 3), size=(7, 8))
     assert (sampled["N"], sampled["P"], sampled["Q"], sampled["C"]) == (2, 7, 8, 3)
     window = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}

@@ -43,6 +43,7 @@ def arrays(c: Convolution, mean: float = 0.0) -> list[np.ndarray]:
 @pytest.mark.parametrize("mean", [0.0, 0.5])
 @pytest.mark.parametrize("c", [
     Convolution((2, 12, 11), 32, 32, padding=ROUND), Convolution((2, 8, 8), 128, 64),
+    Convolution((2, 7, 7), 512, 96, padding=ROUND), Convolution((2, 7, 7), 96, 512, padding=ROUND),
     Convolution((1, 7, 7), 512, 96, padding=ROUND), Convolution((1, 7, 7), 96, 512, padding=ROUND),
     Convolution((2, 12, 11), 16, 32, (5, 5), padding=(2, 2, 2, 2)), Convolution((1, 9, 9), 256, 48, (5, 5))], ids=str)
 def test_errors_stay_below_5e_5_of_the_largest_result(c: Convolution, mean: float) -> None:
