@@ -15,7 +15,8 @@ The letters: N pictures of H x W pixels and C channels; filters of R x S taps, D
 of P x Q pixels. O, R (or D), I: the sizes before, along and after the axis that an op works along. M: rows, or indices.
 G groups of channels.
 
-Arrays are C-contiguous and channels last. A kernel is called as `kernel(*inputs, *outputs, *params)`.
+Arrays are C-contiguous and channels last. A kernel is called as `kernel(*inputs, *outputs, *params)`. Those of the
+optimizers, which change arrays in place, take lists as well: the parameters of a model (of one dtype), their gradients ...
 
 A kernel that `keeps` can be told more, `kernel(..., kept=a_dict)`: the caller, to whom the dict belongs, promises that the
 weights (the second input) hold the same values each time the same dict is passed, as they do where a trained network
@@ -200,7 +201,10 @@ kernel("csr_matmul", "x: f[O,D,I], start: i[M1], index: i[T], weight: f[T] -> y:
 
 # -------------------------------------------------------------------------------------------------- reductions
 
-kernel("reduce_sum", "x: t[O,R,I] -> y: t[O,I]", family="reduce", doc="y[o,i] = sum over r of x[o,r,i] (float or int64)")
+kernel("reduce_sum", "x: t[O,R,I] -> y: t[O,I]", family="reduce", params="scale",
+       doc="y[o,i] = scale * sum over r of x[o,r,i] (float or int64; of int64 scale is 1)")
+kernel("reduce_sum_grad", "g: f[O,I] -> dx: f[O,R,I]", family="reduce", params="length scale",
+       sizes=lambda s, p: {"R": p["length"]}, shaping="length", doc="dx[o,r,i] = scale * g[o,i]")
 kernel("reduce_max", "x: f[O,R,I] -> y: f[O,I], index: i[O,I]", family="reduce",
        sizes=lambda s, p: not_empty("R", s["R"]), doc="largest over r, and the first r that has it; NaN wins")
 kernel("reduce_min", "x: f[O,R,I] -> y: f[O,I], index: i[O,I]", family="reduce",
@@ -239,13 +243,14 @@ kernel("conv2d_weight_grad", "x: f[N,H,W,C], dy: f[N,P,Q,K] -> dw: f[R,S,D,K]", 
 
 # ----------------------------------------------------------------------------------------------------- pooling
 
-kernel("max_pool2d", "x: f[N,H,W,C] -> y: f[N,P,Q,C], position: p[N,P,Q,C]", family="pool", params="kernel stride padding dilation size",
-       sizes=lambda s, p: {"P": p["size"][0], "Q": p["size"][1]},
+kernel("max_pool2d", "x: f[N,H,W,C] -> y: f[N,P,Q,C], position: p[N,P,Q,C]", family="pool", params="kernel stride padding dilation size rectified",
+       sizes=lambda s, p: max_pool_sizes(p),
        doc="the largest in each window and its place r*kW+s there: the first of equals, NaN wins; places outside x do not "
-           "compete. padding (top, left); size (P, Q), which ceil_mode makes larger than the windows that fit")
+           "compete. padding (top, left); size (P, Q), which ceil_mode makes larger than the windows that fit. rectified, for windows of "
+           "at most 255 places: x came out of a ReLU, whose gradient is taken along; the place is 255 where y isn't positive")
 kernel("max_pool2d_grad", "dy: f[N,P,Q,C], position: p[N,P,Q,C] -> dx: f[N,H,W,C]", family="pool",
        params="size kernel stride padding dilation", sizes=lambda s, p: {"H": p["size"][0], "W": p["size"][1]},
-       doc="each dy added to the place it came from; size (H, W)")
+       doc="each dy added to the place it came from, if that is in the window; size (H, W)")
 kernel("max_pool2d_pick", "x: f[N,H,W,C], position: p[N,P,Q,C] -> y: f[N,P,Q,C]", family="pool",
        params="kernel stride padding dilation", doc="x at the given places: the adjoint of max_pool2d_grad")
 kernel("max_pool2d_index", "position: p[N,P,Q,C] -> index: i[N,P,Q,C]", family="pool",
@@ -262,6 +267,9 @@ kernel("avg_pool2d_grad", "dy: f[N,P,Q,C] -> dx: f[N,H,W,C]", family="pool",
 
 kernel("batch_norm_stats", "x: f[M,C] -> mean: f[C], var: f[C]", family="norm", sizes=lambda s, p: not_empty("M", s["M"]),
        doc="mean and biased variance of each channel (two passes or shifted sums: no cancellation)")
+kernel("batch_norm_follow", "mean: f[C], var: f[C], running_mean: f[C]!?, running_var: f[C]!? -> rstd: f[C]", family="norm",
+       params="momentum unbias eps",
+       doc="rstd = 1 / sqrt(var + eps); running_mean = (1-momentum)*running_mean + momentum*mean, running_var alike with unbias*var")
 kernel("batch_norm_apply", "x: f[M,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]?, add: f[M,C]? -> y: f[M,C]",
        family="norm", params="activation", sizes=lambda s, p: known_activation(p),
        doc="y = activation((x - mean) * rstd * weight + bias + add)")
@@ -363,6 +371,13 @@ def known_activation(p: Mapping[str, Any]) -> Sizes:
     if p["activation"] not in ("", *ACTIVATIONS):
         raise ValueError(f"activation is {p['activation']!r}, expected '' or one of {', '.join(ACTIVATIONS)}")
     return {}
+
+
+def max_pool_sizes(p: Mapping[str, Any]) -> Sizes:
+    rows, columns = p["kernel"]
+    if p["rectified"] and rows * columns > 255:
+        raise ValueError(f"kernel is {rows}x{columns}, expected at most 255 places if rectified")
+    return {"P": p["size"][0], "Q": p["size"][1]}
 
 
 def grouped(s: Sizes, groups: int) -> Sizes:

@@ -131,10 +131,17 @@ def csr_matmul(x: Array, start: Array, index: Array, weight: Array, y: Array) ->
 # -------------------------------------------------------------------------------------------------- reductions
 # Any axes to reduce come as the middle one of three: (outer, reduced, inner).
 
-def reduce_sum(x: Array, y: Array) -> None:
+def reduce_sum(x: Array, y: Array, scale: float) -> None:
     y[...] = 0
     for r in range(x.shape[1]):
         y += x[:, r]
+    if scale != 1:
+        y *= scale
+
+
+def reduce_sum_grad(g: Array, dx: Array, length: int, scale: float) -> None:
+    for r in range(length):
+        dx[:, r] = scale * g
 
 
 def _reduce_best(x: Array, y: Array, index: Array, better: Callable[[Array, Array], Array]) -> None:
@@ -272,7 +279,7 @@ def conv2d_weight_grad(x: Array, dy: Array, dw: Array, kernel: Pair, stride: Pai
 # ----------------------------------------------------------------------------------------------------- pooling
 
 def max_pool2d(x: Array, y: Array, position: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair,
-               size: Pair) -> None:
+               size: Pair, rectified: bool) -> None:
     """A window without any place inside x gives -infinity at position 0."""
     y[...] = -np.inf
     position[...] = 0
@@ -283,6 +290,8 @@ def max_pool2d(x: Array, y: Array, position: Array, kernel: Pair, stride: Pair, 
             wins = (value > best) | (np.isnan(value) & ~np.isnan(best)) | (n == 0)
             y[:, *out] = np.where(wins, value, best)
             position[:, *out] = np.where(wins, tap[0] * kernel[1] + tap[1], position[:, *out])
+    if rectified:
+        position[...] = np.where(y > 0, position, 255)
 
 
 def max_pool2d_grad(dy: Array, position: Array, dx: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair,
@@ -358,6 +367,14 @@ def batch_norm_stats(x: Array, mean: Array, var: Array) -> None:
     for row in x:
         var += (row - mean) ** 2
     var /= len(x)
+
+
+def batch_norm_follow(mean: Array, var: Array, running_mean: Array | None, running_var: Array | None, rstd: Array,
+                      momentum: float, unbias: float, eps: float) -> None:
+    rstd[...] = 1 / np.sqrt(var + eps)
+    for running, value in ((running_mean, mean), (running_var, unbias * var)):
+        if running is not None:
+            running += momentum * (value - running)
 
 
 def activate(activation: str, z: Array) -> Array:
@@ -453,7 +470,7 @@ def batch_norm_pool(x: Array, mean: Array, rstd: Array, weight: Array | None, bi
     rows, largest, bits = (prod(x.shape[:3]), x.shape[3]), np.empty_like(y), np.empty(y.size, np.uint32)
     z = np.empty_like(x)
     batch_norm_apply(x.reshape(rows), mean, rstd, weight, bias, None, z.reshape(rows), activation)
-    max_pool2d(z, largest, position, kernel, kernel, (0, 0), (1, 1), y.shape[1:3])
+    max_pool2d(z, largest, position, kernel, kernel, (0, 0), (1, 1), y.shape[1:3], rectified=False)
     dropout(largest.reshape(1, 1, -1), y.reshape(1, 1, -1), p, seed, offset)
     random_bits(bits, y.size, seed, offset)
     position[bits.reshape(y.shape) < round(p * 2**32)] = DROPPED

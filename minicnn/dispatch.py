@@ -7,6 +7,7 @@ dtypes only, so it is done once for each combination and remembered as a Plan.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,8 +38,10 @@ class Run(NamedTuple):
     algorithm: str
     inputs: tuple[tuple[int, ...] | None, ...]
     outputs: tuple[tuple[int, ...], ...]
+    also: tuple[str, ...]  # what it did besides, as it stored its output: an activation, dropout
 
 
+Remembered = cpu.host.Remembered  # for checks of arguments, which come again as plans do
 _BACKENDS = {"cpu": cpu}  # a device, and the kernels that run there
 _plans: dict[Any, Plan] = {}
 _PLANS_KEPT = 8192
@@ -54,35 +57,27 @@ def dispatch(
     arrays: the contract's inputs in order, None for an optional one that is absent. params: by the contract's names.
     kept: for a contract that `keeps` (see there): a dict of the caller's for what the kernel prepares of its weights.
     Returns the output array, or a tuple of them. ValueError or TypeError where the call doesn't fit the contract.
+
+    A network makes the same calls in every step, so the way of a call that was seen before is a short one, and
+    compiled (`Calls` in kernels/cpu/host.pyx): find its Plan, allocate the outputs, run the kernel.
     """
+    return _calls.call(name, device, arrays, params, kept)
+
+
+def dispatch_rows(name: str, rows: list[tuple[Any, ...]], **params: Any) -> None:
+    """Run an optimizer's kernel once for many rows of arrays, each checked as if it came alone: for each parameter the
+    arrays that belong to it."""
+    _calls.call_rows(name, rows, params)
+
+
+def _names(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The params of a kernel, and those that a plan depends on."""
+    return CONTRACTS[name].params, CONTRACTS[name].shaping
+
+
+def _make_plan(name: str, where: str, arrays: tuple[Any, ...], params: dict[str, Any], prepared: bool) -> Plan:
+    """Check a call that was not seen before."""
     contract = CONTRACTS[name]
-    where = device or devices.of(arrays[0])
-    values = tuple([params[p] for p in contract.params])
-    shape_params = tuple([params[p] for p in contract.shaping])
-    key = (name, where, shape_params, kept is None, *[None if a is None else (a.shape, a.dtype.char) for a in arrays])
-    plan = _plans.get(key)
-    if plan is None:
-        plan = _remember(key, _make_plan(contract, where, arrays, params, kept is not None))
-    outputs = [memory.empty(shape, dtype) for shape, dtype in plan.outputs]
-    if kept is None:
-        plan.run(*arrays, *outputs, *values)
-    else:
-        plan.run(*arrays, *outputs, *values, kept=kept)
-    if _traces:
-        _record(name, where, plan.algorithm, arrays, outputs)
-    return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-
-def _remember(key: Any, plan: Plan) -> Plan:
-    if len(_plans) >= _PLANS_KEPT:  # a program that never repeats a shape must not grow for it
-        _plans.clear()
-    _plans[key] = plan
-    return plan
-
-
-def _make_plan(
-    contract: Contract, where: str, arrays: tuple[Any, ...], params: dict[str, Any], prepared: bool
-) -> Plan:
     if prepared and not contract.keeps:
         raise TypeError(f"{contract.name}: kept came, but this kernel prepares nothing that it could keep")
     outputs, sizes = check(contract, arrays, params)
@@ -184,22 +179,42 @@ class Trace(list[Run]):
     """The kernels that ran, in order; prints as a table."""
 
     def __str__(self) -> str:
-        rows = [
-            f"{r.kernel:22} {r.device:9} {r.algorithm:10} {_shapes(r.inputs)} -> {_shapes(r.outputs)}" for r in self
-        ]
-        return "\n".join(rows)
+        return "\n".join(_line(run) for run in self)
+
+
+def _line(run: Run) -> str:
+    also = f", with {', '.join(run.also)}" if run.also else ""
+    return (
+        f"{run.kernel:22} {run.device:9} {run.algorithm:10} {_shapes(run.inputs)} -> {_shapes(run.outputs)}{also}"
+    )
 
 
 def _shapes(shapes: tuple[tuple[int, ...] | None, ...]) -> str:
     return ", ".join("-" if s is None else "x".join(map(str, s)) or "scalar" for s in shapes)
 
 
-def _record(name: str, where: str, algorithm: str, arrays: tuple[Any, ...], outputs: list[Any]) -> None:
-    run = Run(
-        name, where, algorithm, tuple(None if a is None else a.shape for a in arrays), tuple(o.shape for o in outputs)
-    )
+def _watch(
+    name: str, where: str, algorithm: str, arrays: tuple[Any, ...], outputs: list[Any], params: dict[str, Any]
+) -> None:
+    inputs = tuple(None if a is None else a.shape for a in arrays)
+    run = Run(name, where, algorithm, inputs, tuple(o.shape for o in outputs), _also(name, params))
     for trace in _traces:
         trace.append(run)
+
+
+def _also(name: str, params: dict[str, Any]) -> tuple[str, ...]:
+    """What a kernel that is not named for it does besides."""
+    found = [params["activation"]] if params.get("activation") else []
+    if name == "conv2d_forward" and (params["low"], params["high"]) != (-inf, inf):
+        found.append({inf: "relu", 6: "relu6"}.get(params["high"], "clip"))
+    if name != "dropout" and params.get("p"):
+        found.append(f"dropout {params['p']:g}")
+    if params.get("rectified"):
+        found.append("relu_grad")
+    return tuple(found)
+
+
+_calls = cpu.host.Calls(memory.pool, devices.of, _names, _make_plan, _plans, _PLANS_KEPT, _watch, _traces)
 
 
 @contextmanager

@@ -34,7 +34,8 @@ def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Ho
     if not tensor.requires_grad:
         raise RuntimeError("register_hook: the tensor does not require a gradient")
     if tensor.entry is not None:
-        hooks = tensor.entry.hooks.setdefault(tensor.index, [])
+        tensor.entry.hooks = of_outputs = tensor.entry.hooks or {}
+        hooks = of_outputs.setdefault(tensor.index, [])
     else:
         tensor._hooks = hooks = [] if tensor._hooks is None else tensor._hooks
     hooks.append(hook)
@@ -47,4 +48,5 @@ def retain_grad(tensor: Tensor) -> None:
     if not tensor.requires_grad:
         raise RuntimeError("retain_grad: the tensor does not require a gradient")
     if tensor.entry is not None:
-        tensor.entry.retained[tensor.index] = weakref.ref(tensor)
+        tensor.entry.retained = retained = tensor.entry.retained or {}
+        retained[tensor.index] = weakref.ref(tensor)

@@ -8,6 +8,8 @@ Environment: MINICNN_POOL=0 turns reuse off (each array gets memory of its exact
 """
 
 import os
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -18,32 +20,47 @@ Shape = tuple[int, ...]
 #: Unused memory kept at most, in bytes.
 LIMIT = 0 if os.environ.get("MINICNN_POOL") == "0" else 4 << 30
 
-_pool = host.Pool(LIMIT)
+pool = host.Pool(LIMIT)
 
 
 def empty(shape: Shape, dtype: np.dtype) -> np.ndarray:
     """An array on the CPU with undefined content. ValueError if it would be larger than the address space."""
-    return _pool.array(shape, dtype)
+    return pool.array(shape, dtype)
+
+
+class Prepared(dict[Any, np.ndarray]):
+    """What kernels prepare of weights that stay as they are (see `keeps` in kernels/contracts.py), by name. It counts
+    in `stats()`, and `clear()` empties it: what is needed again is made again."""
+
+    def __init__(self) -> None:
+        _prepared[id(self)] = self
+
+
+_prepared: WeakValueDictionary[int, Prepared] = WeakValueDictionary()
 
 
 def stats() -> dict[str, int]:
-    """Bytes on the CPU: `in_use` by arrays, `kept` for reuse, and the `peak` of in_use since `reset_peak()`."""
-    return {"in_use": _pool.in_use, "kept": _pool.kept, "peak": _pool.peak}
+    """Bytes on the CPU: `in_use` by arrays, `kept` for reuse, the `peak` of in_use since `reset_peak()`, and
+    `prepared`, of weights for inference."""
+    prepared = sum(array.nbytes for one in _prepared.values() for array in one.values())
+    return {"in_use": pool.in_use, "kept": pool.kept, "peak": pool.peak, "prepared": prepared}
 
 
 def reset_peak() -> None:
-    _pool.reset_peak()
+    pool.reset_peak()
 
 
 def set_limit(limit: int) -> None:
     """Keep at most so many bytes for reuse; 0: give every block back to the system as soon as it is free."""
     if not isinstance(limit, int) or limit < 0:
         raise ValueError(f"set_limit: limit must be a number of bytes, got {limit!r}")
-    _pool.limit = limit
-    if _pool.kept > limit:
-        _pool.clear()
+    pool.limit = limit
+    if pool.kept > limit:
+        pool.clear()
 
 
 def clear() -> None:
-    """Give the memory that is kept for reuse back to the system."""
-    _pool.clear()
+    """Give the memory that is kept for reuse, and prepared weights, back to the system."""
+    for one in list(_prepared.values()):
+        one.clear()
+    pool.clear()

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from itertools import count
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,16 +34,8 @@ _order = count()
 set_recording(lambda: state.recording)
 
 
-class Kept(NamedTuple):
-    """A tensor saved for backward: an input as it is, or the place of an output (an output itself would hold its own
-    entry, and so a circle)."""
-
-    tensor: Tensor | None
-    output: int
-    array: Any
-    counter: list[int]
-    version: int
-
+#: Where a gradient goes: output number `place` of an entry, as (entry, place), or a leaf, as (leaf, 0).
+Edge = tuple["Function | Tensor", int]
 
 #: How `saves` names outputs, and the slot that stands for each (inputs count from 0).
 _OUTPUTS = {"output": -1, "output1": -2, "output2": -3}
@@ -60,7 +52,15 @@ class Function:
     saves: ClassVar[tuple[str, ...]] = ()
     _slots: ClassVar[tuple[int, ...]] = ()  # the places of `saves` among the inputs; below 0, see _OUTPUTS
 
-    needs: Sequence[bool]  # for each input: is its gradient wanted? (In backward: does it lead to anything asked for?)
+    # Of an entry of the tape:
+    order: int  # entries are numbered as they are made
+    edges: list[Edge | None]  # where the gradient of each input goes; None: not wanted
+    outputs: list[tuple[int, ...]]  # their shapes
+    needs: Sequence[bool]  # in backward: for each input, does its gradient lead to anything asked for?
+    hooks: dict[int, list[Callable[..., Any]]] | None = None  # of each output
+    retained: dict[int, weakref.ref[Tensor]] | None = None  # outputs that shall keep their gradient
+    where = ""  # the user's line, for detect_anomaly
+    _kept: Any = None  # what `saves` names, with versions; None once it is freed
 
     def __init_subclass__(cls) -> None:
         if "forward" in cls.__dict__ or "saves" in cls.__dict__:
@@ -79,74 +79,58 @@ class Function:
         """Run the op on tensors. `params` become attributes of the op. Returns one tensor, or a tuple of them."""
         op = cls()
         op.__dict__ = params
-        op.needs = [t is not None and t.requires_grad for t in inputs]
         result = op.forward(*[None if t is None else t.array for t in inputs])
-        several = isinstance(result, tuple)
-        if not (state.recording and True in op.needs):
-            return tuple([Tensor(a) for a in result]) if several else Tensor(result)
-        arrays = result if several else (result,)
-        outputs = [Tensor(a, True, op, i) if a.dtype in FLOATS else Tensor(a) for i, a in enumerate(arrays)]
-        op._record(inputs, outputs)
-        return tuple(outputs) if several else outputs[0]
+        if state.recording:
+            for t in inputs:
+                if t is not None and t.requires_grad:
+                    return op._record(inputs, result)
+        return tuple([Tensor(a) for a in result]) if isinstance(result, tuple) else Tensor(result)
 
     # ------------------------------------------------------------------------------------------- as a tape entry
 
-    def _record(self, inputs: tuple[Tensor | None, ...], outputs: list[Tensor]) -> None:
+    def _record(self, inputs: tuple[Tensor | None, ...], result: Any) -> Any:
+        """Put the op on the tape. Returns the result as tensors that lead back to it."""
+        arrays = result if isinstance(result, tuple) else (result,)
+        outputs = [Tensor(a, True, self, i) if a.dtype in FLOATS else Tensor(a) for i, a in enumerate(arrays)]
         self.order = next(_order)
         self.edges = [_edge(t) for t in inputs]
-        self.outputs = [(t.shape, t.dtype, t.device) for t in outputs]
-        self.hooks: dict[int, list[Callable[..., Any]]] = {}
-        self.retained: dict[int, weakref.ref[Tensor]] = {}  # outputs that shall keep their gradient
-        self.where = user_line() if Anomaly.on else ""
-        kept = [_keep(outputs[-1 - s], True) if s < 0 else _keep(inputs[s]) for s in self._slots]
-        self._kept: Any = state.region.keep(kept) if state.region else kept
+        self.outputs = [a.shape for a in arrays]
+        if Anomaly.on:
+            self.where = user_line()
+        kept = [_keep(inputs[s]) if s >= 0 else _keep(outputs[-1 - s].detach()) for s in self._slots]
+        self._kept = state.region.keep(kept) if state.region else kept
+        return tuple(outputs) if isinstance(result, tuple) else outputs[0]
 
     @property
-    def saved(self) -> tuple[Any, ...]:
+    def saved(self) -> list[Any]:
         """The tensors that `saves` names, in that order."""
         kept = self._kept() if callable(self._kept) else self._kept
-        return tuple(None if k is None else self._open(k) for k in kept)
+        return [None if k is None else self._open(slot, *k) for slot, k in zip(self._slots, kept, strict=True)]
 
-    def _open(self, kept: Kept) -> Tensor:
-        if kept.counter[0] != kept.version:
+    def _open(self, slot: int, tensor: Tensor, version: int) -> Tensor:
+        if tensor._version[0] != version:
             raise RuntimeError(
-                f"{type(self).__name__}.backward: an array it saved, of shape {kept.array.shape}, was changed in "
+                f"{type(self).__name__}.backward: an array it saved, of shape {tensor.shape}, was changed in "
                 "place after the forward pass"
             )
-        if kept.tensor is not None:
-            return kept.tensor
-        if kept.array.dtype not in FLOATS:
-            return Tensor(kept.array)
-        return Tensor(kept.array, True, self, kept.output, kept.counter)
+        if slot >= 0 or tensor.array.dtype not in FLOATS:
+            return tensor
+        return Tensor(tensor.array, True, self, -1 - slot, tensor._version)  # an output, with its way back
 
     def free(self) -> None:
         self._kept = None
 
 
-class Edge(NamedTuple):
-    """Where a gradient of some shape goes: output `place` of `entry`, or a leaf tensor."""
-
-    entry: Function | None
-    place: int
-    leaf: Tensor | None
-    shape: tuple[int, ...]
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return (id(self.leaf), 0) if self.entry is None else (id(self.entry), self.place)
-
-
 def _edge(tensor: Tensor | None) -> Edge | None:
     if tensor is None or not tensor.requires_grad:
         return None
-    entry, shape = tensor.entry, tensor.array.shape
-    return Edge(None, 0, tensor, shape) if entry is None else Edge(entry, tensor.index, None, shape)
+    entry = tensor.entry
+    return (tensor, 0) if entry is None else (entry, tensor.index)
 
 
-def _keep(tensor: Tensor | None, output: bool = False) -> Kept | None:
-    if tensor is None:
-        return None
-    return Kept(None if output else tensor, tensor.index, tensor.array, tensor._version, tensor._version[0])
+def _keep(tensor: Tensor | None) -> tuple[Tensor, int] | None:
+    """A tensor for backward, and its version now. (An output is kept without its entry: that would be a circle.)"""
+    return None if tensor is None else (tensor, tensor._version[0])
 
 
 # ---------------------------------------------------------------------------------------------------- on and off
@@ -197,7 +181,7 @@ class _Walk:
         self.waiting: dict[int, list[Tensor | None]] = {}
         self.heap: list[tuple[int, Function]] = []
         self.leaves: dict[int, tuple[Tensor, Tensor]] = {}
-        self.wanted = None if targets is None else {_edge(t).key for t in targets}  # type: ignore[union-attr]
+        self.wanted = None if targets is None else {_key(_edge(t)) for t in targets}
         self.found: dict[tuple[int, int], Tensor] = {}
         self.leads: set[int] | None = None  # ids of entries on a way to a target; None: all are of use
 
@@ -212,19 +196,17 @@ class _Walk:
             self.step(heapq.heappop(self.heap)[1])
 
     def deliver(self, edge: Edge, grad: Tensor) -> None:
-        entry = edge.entry
-        if entry is None:
-            leaf = edge.leaf
-            assert leaf is not None
-            known = self.leaves.get(id(leaf))
-            self.leaves[id(leaf)] = (leaf, grad if known is None else known[1] + grad)
+        source, place = edge
+        if isinstance(source, Tensor):
+            known = self.leaves.get(id(source))
+            self.leaves[id(source)] = (source, grad if known is None else known[1] + grad)
             return
-        row = self.waiting.get(id(entry))
+        row = self.waiting.get(id(source))
         if row is None:
-            row = self.waiting[id(entry)] = [None] * len(entry.outputs)
-            heapq.heappush(self.heap, (-entry.order, entry))
-        known_grad = row[edge.place]
-        row[edge.place] = grad if known_grad is None else known_grad + grad
+            row = self.waiting[id(source)] = [None] * len(source.outputs)
+            heapq.heappush(self.heap, (-source.order, source))
+        known_grad = row[place]
+        row[place] = grad if known_grad is None else known_grad + grad
 
     def step(self, entry: Function) -> None:
         grads = self.waiting.pop(id(entry))
@@ -243,7 +225,7 @@ class _Walk:
 
     def show(self, entry: Function, grads: list[Tensor | None]) -> None:
         """Give the gradients of an entry's outputs to all who asked for them."""
-        for index, hooks in entry.hooks.items():
+        for index, hooks in (entry.hooks or {}).items():
             if grads[index] is not None:
                 grads[index] = _run_hooks(hooks, grads[index])
         for index, grad in enumerate(grads):
@@ -251,7 +233,7 @@ class _Walk:
                 continue
             if self.wanted is not None and (id(entry), index) in self.wanted:
                 self.found[id(entry), index] = grad
-            if index in entry.retained:
+            if entry.retained and index in entry.retained:
                 self.retain(entry.retained[index](), grad)
 
     def retain(self, tensor: Tensor | None, grad: Tensor) -> None:
@@ -262,7 +244,7 @@ class _Walk:
     def goes_on(self, edge: Edge) -> bool:
         """Whether a wanted tensor can be reached along an edge."""
         assert self.wanted is not None and self.leads is not None
-        return edge.key in self.wanted or id(edge.entry) in self.leads
+        return _key(edge) in self.wanted or id(edge[0]) in self.leads
 
     def pass_on(self, entry: Function, result: Any) -> None:
         results = result if isinstance(result, tuple) else (result,)
@@ -275,28 +257,33 @@ class _Walk:
         for edge, need, grad in zip(entry.edges, entry.needs, results, strict=True):
             if need and grad is not None:
                 assert edge is not None
-                if grad.array.shape != edge.shape:
+                source, place = edge
+                shape = source.array.shape if isinstance(source, Tensor) else source.outputs[place]
+                if grad.array.shape != shape:
                     raise RuntimeError(
                         f"{type(entry).__name__}.backward gave a gradient of shape {grad.shape} for an input of shape "
-                        f"{edge.shape}"
+                        f"{shape}"
                     )
                 self.deliver(edge, grad)
+
+
+def _key(edge: Edge | None) -> tuple[int, int]:
+    assert edge is not None  # only tensors that require a gradient are asked for one
+    return id(edge[0]), edge[1]
 
 
 def _leading(edges: Sequence[Edge | None], wanted: set[tuple[int, int]]) -> set[int]:
     """Ids of the entries from which a wanted tensor can be reached."""
     seen: dict[int, Function] = {}
-    stack = [e.entry for e in edges if e is not None and e.entry is not None]
+    stack = [edge[0] for edge in edges if edge is not None]
     while stack:
         entry = stack.pop()
-        if id(entry) not in seen:
+        if isinstance(entry, Function) and id(entry) not in seen:
             seen[id(entry)] = entry
-            stack += [e.entry for e in entry.edges if e is not None and e.entry is not None]
+            stack += [edge[0] for edge in entry.edges if edge is not None]
     leads: set[int] = set()
     for entry in sorted(seen.values(), key=lambda e: e.order):  # inputs before what was made of them
-        if any(
-            e is not None and (e.key in wanted or (e.entry is not None and id(e.entry) in leads)) for e in entry.edges
-        ):
+        if any(edge is not None and (_key(edge) in wanted or id(edge[0]) in leads) for edge in entry.edges):
             leads.add(id(entry))
     return leads
 
@@ -353,13 +340,14 @@ def backward(
         taken = {_memory(start) for start in starts}
         for leaf, grad in walk.leaves.values():
             grad = _run_hooks(leaf._hooks, grad) if leaf._hooks else grad
+            place = _memory(grad)
             if leaf.grad is not None:
                 leaf.grad = leaf.grad + grad
             elif create_graph:
                 leaf.grad = grad
             else:  # two leaves must not share one gradient: clipping one in place would clip the other
-                leaf.grad = _copy(grad) if _memory(grad) in taken else grad.detach()
-            taken.add(_memory(leaf.grad))
+                leaf.grad = _copy(grad) if place in taken else grad.detach()
+            taken.add(place)
 
 
 def _memory(tensor: Tensor) -> int:
@@ -400,7 +388,7 @@ def grad(
         walk.run(roots, starts)
         for leaf, total in walk.leaves.values():
             walk.found[id(leaf), 0] = _run_hooks(leaf._hooks, total) if leaf._hooks else total
-    found = tuple(walk.found.get(_edge(t).key) for t in targets)  # type: ignore[union-attr]
+    found = tuple(walk.found.get(_key(_edge(t))) for t in targets)
     for i, value in enumerate(found):
         if value is None and not allow_unused:
             raise RuntimeError(f"grad: the outputs don't depend on inputs[{i}]; allow_unused=True gives None for it")

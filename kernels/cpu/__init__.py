@@ -105,8 +105,7 @@ def algorithm(
     chosen = choose(name, sizes, params, dtype, prepared) if wanted == "auto" else wanted
     if chosen == "winograd" and not can_winograd(sizes, params, dtype):
         chosen = "direct"  # it can do every shape
-    compiled = kernel(name)
-    return chosen, lambda *args, **kept: compiled(*args, chosen, **kept)
+    return chosen, partial(kernel(name), algorithm=chosen)
 
 
 def set_num_threads(count: int) -> None:

@@ -108,6 +108,11 @@ cdef void csr_row(const real* x, const int64_t* index, const real* weight, Py_ss
             total += weight[t] * x[index[t]]
         y[0] = total
         return
+    if taps == 1:  # the nearest pixel: no sum to keep
+        x, total = x + index[0] * inner, weight[0]
+        for column in range(inner):
+            y[column] = total * x[column]
+        return
     while column < inner:
         sum_of_rows(x + column, index, weight, taps, y + column, inner, min(CHUNK, inner - column))
         column += CHUNK

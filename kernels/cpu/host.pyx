@@ -1,10 +1,12 @@
-"""The processor, and the memory blocks that arrays live in. Compiled once, for the plainest processor."""
+"""The processor, the memory that arrays live in, and calls of kernels. Compiled once, for the plainest processor."""
 
 cimport cython
 cimport numpy as cnp
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject, PyTypeObject, Py_INCREF
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 cnp.import_array()
 
@@ -89,7 +91,7 @@ cdef class Pool:
         self.shelves = {}
         self.limit = limit
 
-    def take(self, Py_ssize_t count):
+    cpdef Block take(self, Py_ssize_t count):
         """A Block of `count` bytes, not cleared."""
         cdef Block block
         cdef Py_ssize_t room = rounded(count) if self.limit else max(count, 1)
@@ -114,7 +116,7 @@ cdef class Pool:
         self.peak = max(self.peak, self.in_use)
         return block
 
-    def array(self, tuple shape, cnp.dtype dtype):
+    cpdef array(self, tuple shape, cnp.dtype dtype):
         """A C-contiguous array on a Block of its own, not cleared."""
         cdef cnp.npy_intp sizes[MOST_AXES]
         cdef Py_ssize_t count = dtype.itemsize, axis
@@ -184,3 +186,164 @@ cdef Py_ssize_t rounded(Py_ssize_t count):
     while step <= count // 16:
         step *= 2
     return max((count + step - 1) // step * step, 64)
+
+
+# ------------------------------------------------------------------------------------------------ calls of kernels
+
+cdef enum:
+    MOST_ARRAYS = 16  # of a call
+    MOST_FORM = 4 + MOST_AXES * sizeof(cnp.npy_intp)  # bytes that say an array's dtype and shape
+
+
+cdef char* write_form(char* end, cnp.ndarray array) except NULL:
+    """Write the dtype and shape of an array down at `end`; returns where that ends."""
+    if array.ndim > MOST_AXES:
+        raise ValueError(f"an array of {array.ndim} dimensions: at most {MOST_AXES} are possible")
+    cdef Py_ssize_t size = array.ndim * sizeof(cnp.npy_intp)
+    end[0], end[1] = array.descr.kind, array.descr.byteorder
+    end[2], end[3] = <char>array.descr.itemsize, <char>array.ndim
+    memcpy(end + 4, array.shape, size)
+    return end + 4 + size
+
+
+cdef object forms_of(tuple arrays):
+    """Dtypes and shapes of arrays, None among them, as a key of a dict."""
+    cdef char forms[MOST_ARRAYS * MOST_FORM]
+    cdef char* end = forms
+    if len(arrays) > MOST_ARRAYS:
+        raise TypeError(f"{len(arrays)} arrays came, a kernel takes {MOST_ARRAYS} at most")
+    for one in arrays:
+        if one is None:
+            end[0] = 0
+            end += 1
+        elif cnp.PyArray_Check(one):
+            end = write_form(end, one)
+        else:  # of another device
+            return tuple([None if a is None else (a.shape, a.dtype.str) for a in arrays])
+    return PyBytes_FromStringAndSize(forms, end - forms)
+
+
+cdef class Remembered:
+    """A function of the dtypes and shapes of tensors and of settings, which remembers what it returned.
+
+    holder: the class of tensors, whose attribute `array` is their array. Settings are ints, words, bools, None and
+    tuples of ints; a call with anything else goes to the function. Settings of other types are others: True equals 1.
+    """
+
+    cdef readonly object function
+    cdef object holder
+    cdef dict results
+    cdef Py_ssize_t most
+
+    def __init__(self, function, holder, Py_ssize_t most=4096):
+        self.function, self.holder, self.most = function, holder, most
+        self.results = {}
+
+    def __call__(self, *arguments):
+        cdef char forms[MOST_ARRAYS * MOST_FORM]
+        cdef char* end = forms
+        cdef list key = [None]
+        cdef Py_ssize_t i
+        if len(arguments) > MOST_ARRAYS:
+            return self.function(*arguments)
+        for one in arguments:
+            end[0] = kind_of(one)
+            if end[0] == b"?":
+                array = one.array if isinstance(one, self.holder) else None
+                if not cnp.PyArray_Check(array):
+                    return self.function(*arguments)
+                end = write_form(end + 1, array)
+            else:
+                end += 1
+                key.append(one)
+        key[0] = PyBytes_FromStringAndSize(forms, end - forms)
+        cdef tuple known = tuple(key)
+        result = self.results.get(known)
+        if result is None:
+            result = self.function(*arguments)
+            if len(self.results) >= self.most:
+                self.results.clear()
+            self.results[known] = result
+        return result
+
+
+cdef char kind_of(object setting):
+    """A letter for the type of a setting, "?" for what is none."""
+    if type(setting) is int:
+        return b"i"
+    if type(setting) is tuple:
+        for part in <tuple>setting:
+            if type(part) is not int:
+                return b"?"
+        return b"t"
+    if setting is None:
+        return b"n"
+    return b"s" if type(setting) is str else b"b" if type(setting) is bool else b"?"
+
+
+cdef class Calls:
+    """Calls kernels by name, and remembers what each kind of call needs: minicnn/dispatch.py, which fills it in.
+
+    pool: the memory of the outputs. place(array): the device that an array lives on. names(name): the params of a
+    kernel, and those of them that a plan depends on. plan(name, device, arrays, params, prepared): checks a call that
+    was not seen before, and says what to run, (shape, dtype) of each output, and the algorithm. plans: where that is
+    remembered, for at most `most` calls. watch(name, device, algorithm, arrays, outputs, params): told of each call
+    while `watchers` is not empty.
+    """
+
+    cdef Pool pool
+    cdef object place, names, plan, watch
+    cdef dict plans, known
+    cdef list watchers
+    cdef Py_ssize_t most
+
+    def __init__(self, Pool pool, place, names, plan, dict plans, Py_ssize_t most, watch, list watchers):
+        self.pool, self.place, self.names, self.plan, self.watch = pool, place, names, plan, watch
+        self.plans, self.most, self.watchers = plans, most, watchers
+        self.known = {}
+
+    cdef object find(self, str name, str device, tuple arrays, dict params, bint prepared):
+        """The plan of a call, made if this is the first of its kind."""
+        cdef tuple needed, deciding
+        needed, deciding = self.settings(name)
+        cdef tuple key = (name, device, prepared, forms_of(arrays), *[params.get(p) for p in deciding])
+        plan = self.plans.get(key)
+        if plan is None or len(params) != len(needed):
+            plan = self.plan(name, device, arrays, params, prepared)
+            if len(self.plans) >= self.most:  # a program that never repeats a shape must not grow for it
+                self.plans.clear()
+            self.plans[key] = plan
+        return plan
+
+    cdef str device_of(self, array):
+        return "cpu" if cnp.PyArray_Check(array) else self.place(array)
+
+    cdef tuple settings(self, str name):
+        found = self.known.get(name)
+        if found is None:
+            found = self.known[name] = self.names(name)
+        return found
+
+    def call(self, str name, device, tuple arrays, dict params, kept):
+        """Run a kernel: the one output, or a tuple of them. device: where the first array lives, if None."""
+        if device is None:
+            device = self.device_of(arrays[0])
+        run, forms, algorithm = self.find(name, device, arrays, params, kept is not None)
+        cdef list outputs = [self.pool.array(shape, dtype) for shape, dtype in forms]
+        cdef list arguments = [*arrays, *outputs, *[params[p] for p in self.settings(name)[0]]]
+        if kept is None:
+            run(*arguments)
+        else:
+            run(*arguments, kept=kept)
+        if self.watchers:
+            self.watch(name, device, algorithm, arrays, outputs, params)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def call_rows(self, str name, list rows, dict params):
+        """Run a kernel that only changes arrays in place once for many rows of them."""
+        device = self.device_of(rows[0][0])
+        cdef list plans = [self.find(name, device, arrays, params, False) for arrays in rows]
+        plans[0].run(*[list(column) for column in zip(*rows)], *[params[p] for p in self.settings(name)[0]])
+        if self.watchers:
+            for arrays in rows:
+                self.watch(name, device, plans[0].algorithm, arrays, [], params)

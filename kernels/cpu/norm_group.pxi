@@ -19,7 +19,7 @@ cdef struct Channels:
     void* shift
 
 
-cdef double sum_of(const double* x, Py_ssize_t n) noexcept nogil:
+cdef double sum_of(const real* x, Py_ssize_t n) noexcept nogil:
     cdef double part[AT_ONCE]
     cdef Py_ssize_t i, j
     cdef double total = 0
@@ -33,6 +33,12 @@ cdef double sum_of(const double* x, Py_ssize_t n) noexcept nogil:
     for i in range(n - n % AT_ONCE, n):
         total += x[i]
     return total
+
+
+cdef inline void fill_with(real* x, Py_ssize_t n, real value) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        x[i] = value
 
 
 cdef void sum_rows(const real* x, Py_ssize_t rows, Py_ssize_t channels, double* total) noexcept nogil:
@@ -54,24 +60,55 @@ cdef void sum_squares(const real* x, Py_ssize_t rows, Py_ssize_t channels, const
             total[c] += d * d
 
 
+cdef double sum_of_squares(const real* x, Py_ssize_t n, real centre) noexcept nogil:
+    """Of the distances from the centre."""
+    cdef double part[AT_ONCE]
+    cdef Py_ssize_t i, j
+    cdef double total = 0
+    cdef real d
+    for j in range(AT_ONCE):
+        part[j] = 0
+    for i in range(n // AT_ONCE):
+        for j in range(AT_ONCE):
+            d = x[i * AT_ONCE + j] - centre
+            part[j] += d * d
+    for j in range(AT_ONCE):
+        total += part[j]
+    for i in range(n - n % AT_ONCE, n):
+        d = x[i] - centre
+        total += d * d
+    return total
+
+
+cdef void moments(const real* x, real* mean, real* rstd, Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t groups,
+                  double eps, real* centre, double* total) noexcept nogil:
+    """mean and rstd of each group, and the means once more for each channel."""
+    cdef Py_ssize_t each = channels // groups, run = rows * each, k
+    if rows == 1 or groups == 1:  # a group lies in one run
+        for k in range(groups):
+            mean[k] = <real>(sum_of(x + k * run, run) / run)
+            fill_with(centre + k * each, each, mean[k])
+            rstd[k] = <real>(1 / sqrt(sum_of_squares(x + k * run, run, mean[k]) / run + eps))
+        return
+    sum_rows(x, rows, channels, total)
+    for k in range(groups):
+        mean[k] = <real>(sum_of(total + k * each, each) / run)
+        fill_with(centre + k * each, each, mean[k])
+    sum_squares(x, rows, channels, centre, total)
+    for k in range(groups):
+        rstd[k] = <real>(1 / sqrt(sum_of(total + k * each, each) / run + eps))
+
+
 cdef void normalise_picture(const real* x, const real* weight, const real* bias, real* y, real* mean, real* rstd,
                             Py_ssize_t rows, Py_ssize_t channels, Py_ssize_t groups, double eps,
                             const Channels* work) noexcept nogil:
     cdef Py_ssize_t each = channels // groups, k, m, c
-    cdef double count = <double>(rows * each)
     cdef real* centre = <real*>work.centre
     cdef real* scale = <real*>work.scale
     cdef real* shift = <real*>work.shift
-    sum_rows(x, rows, channels, work.first)
+    moments(x, mean, rstd, rows, channels, groups, eps, centre, work.first)
     for k in range(groups):
-        mean[k] = <real>(sum_of(work.first + k * each, each) / count)
-        for c in range(k * each, (k + 1) * each):
-            centre[c] = mean[k]
-    sum_squares(x, rows, channels, centre, work.first)
-    for k in range(groups):
-        rstd[k] = <real>(1 / sqrt(sum_of(work.first + k * each, each) / count + eps))
-        for c in range(k * each, (k + 1) * each):
-            scale[c] = rstd[k]
+        fill_with(scale + k * each, each, rstd[k])
     for c in range(channels):
         scale[c] = scale[c] if weight == NULL else scale[c] * weight[c]
         shift[c] = 0 if bias == NULL else bias[c]
@@ -93,9 +130,8 @@ cdef void picture_grad(const real* g, const real* x, const real* mean, const rea
     cdef double* first = work.first
     cdef double* second = work.second
     for k in range(groups):
-        for c in range(k * each, (k + 1) * each):
-            centre[c] = mean[k]
-            scale[c] = rstd[k]
+        fill_with(centre + k * each, each, mean[k])
+        fill_with(scale + k * each, each, rstd[k])
     memset(first, 0, channels * sizeof(double))
     memset(second, 0, channels * sizeof(double))
     for m in range(rows):
@@ -114,9 +150,8 @@ cdef void picture_grad(const real* g, const real* x, const real* mean, const rea
     for k in range(groups):
         a = sum_of(first + k * each, each) / count
         b = sum_of(second + k * each, each) / count
-        for c in range(k * each, (k + 1) * each):
-            slope[c] = <real>(-b * rstd[k] * rstd[k])
-            shift[c] = <real>(-a * rstd[k])
+        fill_with(slope + k * each, each, <real>(-b * rstd[k] * rstd[k]))
+        fill_with(shift + k * each, each, <real>(-a * rstd[k]))
     for m in range(rows):
         for c in range(channels):
             dx[m * channels + c] = (g[m * channels + c] * scale[c]

@@ -139,3 +139,32 @@ def batch_norm_stats(x, mean, var):
         with nogil:
             stats(<const double*>px, <double*>pm, <double*>pv, rows, channels, parts, sums, sums + parts * channels)
     free(sums)
+
+
+cdef void follow(const real* mean, const real* var, real* running_mean, real* running_var, real* rstd,
+                 Py_ssize_t channels, double momentum, double unbias, double eps) noexcept nogil:
+    cdef real rest = <real>(1 - momentum), share = <real>momentum, share_of_var = <real>(momentum * unbias)
+    cdef Py_ssize_t c
+    for c in range(channels):
+        rstd[c] = 1 / <real>sqrt(var[c] + <real>eps)
+    if running_mean != NULL:
+        for c in range(channels):
+            running_mean[c] = rest * running_mean[c] + share * mean[c]
+    if running_var != NULL:
+        for c in range(channels):
+            running_var[c] = rest * running_var[c] + share_of_var * var[c]
+
+
+def batch_norm_follow(mean, var, running_mean, running_var, rstd, double momentum, double unbias, double eps):
+    cdef Py_ssize_t channels = mean.shape[0]
+    cdef void* pm = data(mean)
+    cdef void* pv = data(var)
+    cdef void* rm = data(running_mean)
+    cdef void* rv = data(running_var)
+    cdef void* pr = data(rstd)
+    if mean.dtype == F32:
+        follow(<const float*>pm, <const float*>pv, <float*>rm, <float*>rv, <float*>pr, channels, momentum,
+               unbias, eps)
+    else:
+        follow(<const double*>pm, <const double*>pv, <double*>rm, <double*>rv, <double*>pr, channels, momentum, unbias,
+               eps)

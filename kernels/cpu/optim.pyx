@@ -1,6 +1,9 @@
 """The optimizers' steps: one pass each over the parameters, their gradients and what the optimizer remembers.
 
 Every formula is a loop of a line or two over neighbouring numbers, which becomes vector code; choices are made outside.
+A kernel takes arrays, or lists of them: the parameters of a whole model, the gradients of each, and so on. Most of a
+model's arrays are small, so a call and a team of threads for each would cost more than the work. They are cut into
+tasks, each some neighbouring elements of one parameter and of what belongs to it.
 """
 
 include "common.pxi"
@@ -19,13 +22,59 @@ cdef inline real root(real x) noexcept nogil:
         return sqrt(x)
 
 
-cdef inline Py_ssize_t tasks(Py_ssize_t n) noexcept nogil:
-    return (n + GRAIN - 1) // GRAIN
+cdef enum:
+    ARGUMENTS = 5           # most arrays that belong together
+
+cdef struct Task:           # neighbouring elements of a parameter, and those that belong to them; NULL: absent
+    void* at[ARGUMENTS]
+    Py_ssize_t count
 
 
-cdef inline Py_ssize_t length(Py_ssize_t n, Py_ssize_t begin) noexcept nogil:
-    """Elements of the task that begins there."""
-    return min(GRAIN, n - begin)
+cdef bint are_apart(list arrays) except -1:
+    """Whether no two arrays share memory: parameters that do are moved in turn, as they come."""
+    cdef list starts = sorted([<size_t>data(array) for array in arrays])
+    cdef list ends = sorted([<size_t>data(array) + <size_t>array.nbytes for array in arrays])
+    cdef Py_ssize_t i
+    for i in range(len(starts) - 1):
+        if ends[i] > starts[i + 1]:
+            return False
+    return True
+
+
+cdef class Tasks:
+    """The tasks of a call."""
+
+    cdef Task* task
+    cdef Py_ssize_t count
+    cdef int team               # threads
+    cdef bint in_float
+
+    def __cinit__(self, *columns):
+        """columns: for each argument its array, None, or a list with one for each parameter."""
+        cdef tuple rows = tuple(zip(*columns)) if isinstance(columns[0], list) else (columns,)
+        cdef Py_ssize_t most = 0, elements = 0, n, begin, size
+        cdef char* start
+        cdef int i
+        for row in rows:
+            most += (row[0].size + GRAIN - 1) // GRAIN
+        self.task = <Task*>allocate(most, sizeof(Task))
+        self.in_float = not rows or rows[0][0].dtype == F32
+        for row in rows:
+            n = row[0].size
+            size = row[0].itemsize
+            if (size == 4) != self.in_float:
+                raise TypeError("an optimizer's step takes parameters of one dtype at a time")
+            for begin in range(0, n, GRAIN):
+                for i in range(len(row)):
+                    start = <char*>data(row[i])
+                    self.task[self.count].at[i] = start + begin * size if start != NULL else NULL
+                self.task[self.count].count = min(GRAIN, n - begin)
+                self.count += 1
+            elements += n
+        self.team = threads(elements) if are_apart([row[0] for row in rows]) else 1
+
+    def __dealloc__(self):
+        free(self.task)
 
 
 # ----------------------------------------------------------------------------------------------------------- SGD
@@ -68,34 +117,34 @@ cdef void sgd_nesterov(real* p, const real* g, real* v, Py_ssize_t n, real lr, r
         p[i] -= lr * (gradient + momentum * velocity)
 
 
-cdef void sgd(real* p, const real* g, real* v, Py_ssize_t n, double lr, double momentum, double dampening, double decay,
-              bint nesterov, bint first) noexcept nogil:
-    cdef Py_ssize_t task, at
+cdef void sgd(const Task* task, real* v, double lr, double momentum, double dampening, double decay, bint nesterov,
+              bint first) noexcept nogil:
+    """v: the velocities, or NULL."""
+    cdef real* p = <real*>task.at[0]
+    cdef const real* g = <const real*>task.at[1]
     cdef real rest = <real>(1 - dampening), ahead = <real>(momentum if nesterov else 0)
-    for task in prange(tasks(n), num_threads=threads(n), schedule="guided"):
-        at = task * GRAIN
-        if v == NULL:
-            sgd_plain(p + at, g + at, length(n, at), <real>lr, <real>decay)
-        elif first:
-            sgd_first(p + at, g + at, v + at, length(n, at), <real>lr, ahead, <real>decay)
-        elif nesterov:
-            sgd_nesterov(p + at, g + at, v + at, length(n, at), <real>lr, <real>momentum, rest, <real>decay)
-        else:
-            sgd_momentum(p + at, g + at, v + at, length(n, at), <real>lr, <real>momentum, rest, <real>decay)
+    if v == NULL:
+        sgd_plain(p, g, task.count, <real>lr, <real>decay)
+    elif first:
+        sgd_first(p, g, v, task.count, <real>lr, ahead, <real>decay)
+    elif nesterov:
+        sgd_nesterov(p, g, v, task.count, <real>lr, <real>momentum, rest, <real>decay)
+    else:
+        sgd_momentum(p, g, v, task.count, <real>lr, <real>momentum, rest, <real>decay)
 
 
 def sgd_step(p, g, velocity, double lr, double momentum, double dampening, double weight_decay, bint nesterov,
              bint first):
-    cdef Py_ssize_t n = p.size
-    cdef void* pp = data(p)
-    cdef void* pg = data(g)
-    cdef void* pv = data(velocity)
-    if p.dtype == F32:
-        with nogil:
-            sgd(<float*>pp, <const float*>pg, <float*>pv, n, lr, momentum, dampening, weight_decay, nesterov, first)
-    else:
-        with nogil:
-            sgd(<double*>pp, <const double*>pg, <double*>pv, n, lr, momentum, dampening, weight_decay, nesterov, first)
+    cdef Tasks tasks = Tasks(p, g, velocity)
+    cdef Task* task = tasks.task
+    cdef bint in_float = tasks.in_float
+    cdef Py_ssize_t i, count = tasks.count
+    cdef int team = tasks.team
+    for i in prange(count, nogil=True, num_threads=team, schedule="guided"):
+        if in_float:
+            sgd(task + i, <float*>task[i].at[2], lr, momentum, dampening, weight_decay, nesterov, first)
+        else:
+            sgd(task + i, <double*>task[i].at[2], lr, momentum, dampening, weight_decay, nesterov, first)
 
 
 # ---------------------------------------------------------------------------------------------------------- Adam
@@ -116,33 +165,27 @@ cdef void adam_some(real* p, const real* g, real* m, real* v, Py_ssize_t n, real
         p[i] = weight - size * (mean / (root(square) * unbias + eps))
 
 
-cdef void adam(real* p, const real* g, real* m, real* v, Py_ssize_t n, double lr, double beta1, double beta2,
-               double eps, double decay, bint decoupled, double step) noexcept nogil:
-    cdef Py_ssize_t task, at
+cdef void adam(const Task* task, real* p, double lr, double beta1, double beta2, double eps, double decay,
+               bint decoupled, double step) noexcept nogil:
     cdef real size = <real>(lr / (1 - pow(beta1, step))), unbias = <real>(1 / sqrt(1 - pow(beta2, step)))
     cdef real shrink = <real>(1 - lr * decay if decoupled else 1), coupled = <real>(0 if decoupled else decay)
     cdef real rest1 = <real>(1 - beta1), rest2 = <real>(1 - beta2)
-    for task in prange(tasks(n), num_threads=threads(n), schedule="guided"):
-        at = task * GRAIN
-        adam_some(p + at, g + at, m + at, v + at, length(n, at), size, <real>beta1, rest1, <real>beta2, rest2, unbias,
-                  <real>eps, shrink, coupled)
+    adam_some(p, <const real*>task.at[1], <real*>task.at[2], <real*>task.at[3], task.count, size, <real>beta1, rest1,
+              <real>beta2, rest2, unbias, <real>eps, shrink, coupled)
 
 
 def adam_step(p, g, m, v, double lr, double beta1, double beta2, double eps, double weight_decay, bint decoupled,
               double step):
-    cdef Py_ssize_t n = p.size
-    cdef void* pp = data(p)
-    cdef void* pg = data(g)
-    cdef void* pm = data(m)
-    cdef void* pv = data(v)
-    if p.dtype == F32:
-        with nogil:
-            adam(<float*>pp, <const float*>pg, <float*>pm, <float*>pv, n, lr, beta1, beta2, eps, weight_decay,
-                 decoupled, step)
-    else:
-        with nogil:
-            adam(<double*>pp, <const double*>pg, <double*>pm, <double*>pv, n, lr, beta1, beta2, eps, weight_decay,
-                 decoupled, step)
+    cdef Tasks tasks = Tasks(p, g, m, v)
+    cdef Task* task = tasks.task
+    cdef bint in_float = tasks.in_float
+    cdef Py_ssize_t i, count = tasks.count
+    cdef int team = tasks.team
+    for i in prange(count, nogil=True, num_threads=team, schedule="guided"):
+        if in_float:
+            adam(task + i, <float*>task[i].at[0], lr, beta1, beta2, eps, weight_decay, decoupled, step)
+        else:
+            adam(task + i, <double*>task[i].at[0], lr, beta1, beta2, eps, weight_decay, decoupled, step)
 
 
 # ------------------------------------------------------------------------------------------------------- RMSprop
@@ -166,37 +209,24 @@ cdef void rmsprop_some(real* p, const real* g, real* square, real* mean, real* v
         p[i] -= lr * change
 
 
-cdef inline real* behind(real* array, Py_ssize_t at) noexcept nogil:
-    """Element `at` of an array that may be absent."""
-    return array + at if array != NULL else array
-
-
-cdef void rmsprop(real* p, const real* g, real* square, real* mean, real* velocity, Py_ssize_t n, double lr,
-                  double alpha, double eps, double decay, double momentum) noexcept nogil:
-    cdef Py_ssize_t task, at
-    cdef real rest = <real>(1 - alpha)
-    for task in prange(tasks(n), num_threads=threads(n), schedule="guided"):
-        at = task * GRAIN
-        rmsprop_some(p + at, g + at, square + at, behind(mean, at), behind(velocity, at), length(n, at), <real>lr,
-                     <real>alpha, rest, <real>eps, <real>decay, <real>momentum)
+cdef void rmsprop(const Task* task, real* p, double lr, double alpha, double eps, double decay,
+                  double momentum) noexcept nogil:
+    rmsprop_some(p, <const real*>task.at[1], <real*>task.at[2], <real*>task.at[3], <real*>task.at[4], task.count,
+                 <real>lr, <real>alpha, <real>(1 - alpha), <real>eps, <real>decay, <real>momentum)
 
 
 def rmsprop_step(p, g, square, mean, velocity, double lr, double alpha, double eps, double weight_decay,
                  double momentum):
-    cdef Py_ssize_t n = p.size
-    cdef void* pp = data(p)
-    cdef void* pg = data(g)
-    cdef void* ps = data(square)
-    cdef void* pm = data(mean)
-    cdef void* pv = data(velocity)
-    if p.dtype == F32:
-        with nogil:
-            rmsprop(<float*>pp, <const float*>pg, <float*>ps, <float*>pm, <float*>pv, n, lr, alpha, eps, weight_decay,
-                    momentum)
-    else:
-        with nogil:
-            rmsprop(<double*>pp, <const double*>pg, <double*>ps, <double*>pm, <double*>pv, n, lr, alpha, eps,
-                    weight_decay, momentum)
+    cdef Tasks tasks = Tasks(p, g, square, mean, velocity)
+    cdef Task* task = tasks.task
+    cdef bint in_float = tasks.in_float
+    cdef Py_ssize_t i, count = tasks.count
+    cdef int team = tasks.team
+    for i in prange(count, nogil=True, num_threads=team, schedule="guided"):
+        if in_float:
+            rmsprop(task + i, <float*>task[i].at[0], lr, alpha, eps, weight_decay, momentum)
+        else:
+            rmsprop(task + i, <double*>task[i].at[0], lr, alpha, eps, weight_decay, momentum)
 
 
 # ------------------------------------------------------------------------------------------------------- Adagrad
@@ -211,25 +241,19 @@ cdef void adagrad_some(real* p, const real* g, real* total, Py_ssize_t n, real l
         p[i] -= lr * (gradient / (root(sum) + eps))
 
 
-cdef void adagrad(real* p, const real* g, real* total, Py_ssize_t n, double lr, double eps,
-                  double decay) noexcept nogil:
-    cdef Py_ssize_t task, at
-    for task in prange(tasks(n), num_threads=threads(n), schedule="guided"):
-        at = task * GRAIN
-        adagrad_some(p + at, g + at, total + at, length(n, at), <real>lr, <real>eps, <real>decay)
-
-
 def adagrad_step(p, g, total, double lr, double eps, double weight_decay):
-    cdef Py_ssize_t n = p.size
-    cdef void* pp = data(p)
-    cdef void* pg = data(g)
-    cdef void* pt = data(total)
-    if p.dtype == F32:
-        with nogil:
-            adagrad(<float*>pp, <const float*>pg, <float*>pt, n, lr, eps, weight_decay)
-    else:
-        with nogil:
-            adagrad(<double*>pp, <const double*>pg, <double*>pt, n, lr, eps, weight_decay)
+    cdef Tasks tasks = Tasks(p, g, total)
+    cdef Task* task = tasks.task
+    cdef bint in_float = tasks.in_float
+    cdef Py_ssize_t i, count = tasks.count
+    cdef int team = tasks.team
+    for i in prange(count, nogil=True, num_threads=team, schedule="guided"):
+        if in_float:
+            adagrad_some(<float*>task[i].at[0], <const float*>task[i].at[1], <float*>task[i].at[2], task[i].count,
+                         <float>lr, <float>eps, <float>weight_decay)
+        else:
+            adagrad_some(<double*>task[i].at[0], <const double*>task[i].at[1], <double*>task[i].at[2], task[i].count,
+                         lr, eps, weight_decay)
 
 
 # ----------------------------------------------------------------------------------------------- running averages
@@ -240,15 +264,15 @@ cdef void average_some(real* p, const real* value, Py_ssize_t n, real rest, real
         p[i] = rest * p[i] + share * value[i]
 
 
-cdef void average(real* p, const real* value, Py_ssize_t n, double rate, double scale) noexcept nogil:
-    cdef Py_ssize_t task
-    for task in prange(tasks(n), num_threads=threads(n), schedule="static"):
-        average_some(p + task * GRAIN, value + task * GRAIN, length(n, task * GRAIN), <real>(1 - rate),
-                     <real>(rate * scale))
-
-
 def average_step(p, value, double rate, double scale):
-    if p.dtype == F32:
-        average[float](<float*>data(p), <float*>data(value), p.size, rate, scale)
-    else:
-        average[double](<double*>data(p), <double*>data(value), p.size, rate, scale)
+    cdef Tasks tasks = Tasks(p, value)
+    cdef Task* task = tasks.task
+    cdef bint in_float = tasks.in_float
+    cdef Py_ssize_t i, count = tasks.count
+    cdef int team = tasks.team
+    for i in prange(count, nogil=True, num_threads=team, schedule="static"):
+        if in_float:
+            average_some(<float*>task[i].at[0], <const float*>task[i].at[1], task[i].count, <float>(1 - rate),
+                         <float>(rate * scale))
+        else:
+            average_some(<double*>task[i].at[0], <const double*>task[i].at[1], task[i].count, 1 - rate, rate * scale)

@@ -16,6 +16,7 @@ include "max.pxi"
 
 cdef enum:
     CHUNK = 1024
+    NOWHERE = 255           # the position of a maximum whose gradient goes nowhere
 
 # The positions in a window.
 ctypedef fused place:
@@ -32,6 +33,7 @@ cdef struct Pool:
     Py_ssize_t dilation[2]
     Py_ssize_t divisor
     bint count_padding
+    bint rectified
 
 # The taps of a window in one direction that lie inside x: first <= tap < end. Tap 0 is at `start`, inside or not.
 cdef struct Span:
@@ -50,6 +52,7 @@ cdef Pool describe(object x_shape, object y_shape, object kernel, object stride,
     pool.dilation[0], pool.dilation[1] = dilation
     pool.divisor = divisor
     pool.count_padding = count_padding
+    pool.rectified = False
     return pool
 
 
@@ -117,6 +120,9 @@ cdef inline void max_places(const real* x, real* y, place* position, const Pool*
             max_of_any(x, corner, rows, &columns, pool.kernel[1], down, across, width, best + q * width,
                        where + q * width)
     memcpy(y, best, count * width * sizeof(real))
+    if pool.rectified:
+        for i in range(count * width):
+            where[i] = where[i] if best[i] > 0 else NOWHERE
     for i in range(count * width):
         position[i] = <place><int32_t>where[i]
 
@@ -150,8 +156,9 @@ cdef void max_pool(const real* x, real* y, void* position, bint narrow, const Po
         max_rows(x, y, <int32_t*>position, pool)
 
 
-def max_pool2d(x, y, position, kernel, stride, padding, dilation, size):
+def max_pool2d(x, y, position, kernel, stride, padding, dilation, size, bint rectified):
     cdef Pool pool = describe(x.shape, y.shape, kernel, stride, padding, dilation)
+    pool.rectified = rectified
     cdef bint narrow = position.itemsize == 1
     cdef void* px = data(x)
     cdef void* py = data(y)

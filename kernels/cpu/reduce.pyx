@@ -19,6 +19,7 @@ cdef enum:
     SPAN = 64               # columns whose sums stay in registers
     RUN = 128               # rows added up in the array's own precision before they go to a double
     PART_SIZE = 16384       # elements that make another part worthwhile
+    SPREAD = 8192           # elements of a task that writes the same numbers again and again
 
 
 cdef inline Py_ssize_t count_parts(Py_ssize_t outer, Py_ssize_t rows, Py_ssize_t inner) noexcept nogil:
@@ -133,7 +134,7 @@ cdef void column_sums(const real* x, Py_ssize_t rows, Py_ssize_t inner, Py_ssize
 
 
 cdef void sum_task(const real* x, real* y, double* partial, Py_ssize_t rows, Py_ssize_t inner, Py_ssize_t parts,
-                   Py_ssize_t task) noexcept nogil:
+                   double scale, Py_ssize_t task) noexcept nogil:
     """Task (o, part, block of columns): to `partial`, or to y where there is only one part."""
     cdef double total[LANES]
     cdef Py_ssize_t blocks = (inner + LANES - 1) // LANES
@@ -143,29 +144,29 @@ cdef void sum_task(const real* x, real* y, double* partial, Py_ssize_t rows, Py_
     column_sums(x + (o * rows + begin) * inner + column, end - begin, inner, width, total)
     for j in range(width):
         if parts == 1:
-            y[o * inner + column + j] = <real>total[j]
+            y[o * inner + column + j] = <real>(scale * total[j])
         else:
             partial[(o * parts + part) * inner + column + j] = total[j]
 
 
 cdef void sums(const real* x, real* y, double* partial, Py_ssize_t outer, Py_ssize_t rows, Py_ssize_t inner,
-               Py_ssize_t parts) noexcept nogil:
+               Py_ssize_t parts, double scale) noexcept nogil:
     cdef Py_ssize_t tasks = outer * parts * ((inner + LANES - 1) // LANES), task, o, part, i
     cdef int team = threads(outer * rows * inner)
     cdef double total
     if inner == 1 and parts == 1:
         for o in prange(outer, num_threads=team, schedule="guided"):
-            y[o] = <real>row_sum(x + o * rows, rows)
+            y[o] = <real>(scale * row_sum(x + o * rows, rows))
         return
     for task in prange(tasks, num_threads=team, schedule="guided"):
-        sum_task(x, y, partial, rows, inner, parts, task)
+        sum_task(x, y, partial, rows, inner, parts, scale, task)
     if parts > 1:
         for o in range(outer):
             for i in range(inner):
                 total = 0
                 for part in range(parts):
                     total += partial[(o * parts + part) * inner + i]
-                y[o * inner + i] = <real>total
+                y[o * inner + i] = <real>(scale * total)
 
 
 cdef void sums_int64(const int64_t* x, int64_t* y, Py_ssize_t outer, Py_ssize_t rows, Py_ssize_t inner) noexcept nogil:
@@ -177,24 +178,59 @@ cdef void sums_int64(const int64_t* x, int64_t* y, Py_ssize_t outer, Py_ssize_t 
                 y[o * inner + i] += x[(o * rows + r) * inner + i]
 
 
-def reduce_sum(x, y):
+def reduce_sum(x, y, double scale):
     cdef Py_ssize_t outer = x.shape[0], rows = x.shape[1], inner = x.shape[2]
     cdef Py_ssize_t parts = count_parts(outer, rows, inner)
     cdef double* partial
     cdef void* px = data(x)
     cdef void* py = data(y)
     if x.dtype == I64:
+        if scale != 1:
+            raise ValueError(f"reduce_sum: scale is {scale}, expected 1 for int64")
         with nogil:
             sums_int64(<int64_t*>px, <int64_t*>py, outer, rows, inner)
         return
     partial = <double*>allocate(outer * parts * inner if parts > 1 else 0, sizeof(double))
     if x.dtype == F32:
         with nogil:
-            sums(<const float*>px, <float*>py, partial, outer, rows, inner, parts)
+            sums(<const float*>px, <float*>py, partial, outer, rows, inner, parts, scale)
     else:
         with nogil:
-            sums(<const double*>px, <double*>py, partial, outer, rows, inner, parts)
+            sums(<const double*>px, <double*>py, partial, outer, rows, inner, parts, scale)
     free(partial)
+
+
+cdef void spread_rows(const real* g, real* dx, Py_ssize_t rows, Py_ssize_t inner, real scale) noexcept nogil:
+    cdef Py_ssize_t row, i
+    cdef real value = scale * g[0] if inner == 1 else 0
+    if inner == 1:
+        for row in range(rows):
+            dx[row] = value
+        return
+    for row in range(rows):
+        for i in range(inner):
+            dx[row * inner + i] = scale * g[i]
+
+
+cdef void spread(const real* g, real* dx, Py_ssize_t outer, Py_ssize_t rows, Py_ssize_t inner,
+                 real scale) noexcept nogil:
+    """Each row of g, times scale, as so many rows of dx; some of these are a task."""
+    cdef Py_ssize_t some = max(1, SPREAD // max(1, inner)), blocks = (rows + some - 1) // some, task
+    for task in prange(outer * blocks, num_threads=threads(outer * rows * inner), schedule="static"):
+        spread_rows(g + task // blocks * inner, dx + (task // blocks * rows + task % blocks * some) * inner,
+                    min(some, rows - task % blocks * some), inner, scale)
+
+
+def reduce_sum_grad(g, dx, Py_ssize_t length, double scale):
+    cdef Py_ssize_t outer = dx.shape[0], inner = dx.shape[2]
+    cdef void* pg = data(g)
+    cdef void* pd = data(dx)
+    if g.dtype == F32:
+        with nogil:
+            spread(<const float*>pg, <float*>pd, outer, length, inner, <float>scale)
+    else:
+        with nogil:
+            spread(<const double*>pg, <double*>pd, outer, length, inner, scale)
 
 
 # --------------------------------------------------------------------------------------------- maxima and minima

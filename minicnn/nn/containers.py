@@ -66,7 +66,7 @@ class Sequential(Container):
 
     @property
     def in_a_row(self) -> list[Module] | None:  # type: ignore[override]
-        return list(self) if self.in_order else None
+        return list(self._modules.values()) if self.in_order else None
 
     def forward(self, x: Any) -> Any:
         return run(x, *self)

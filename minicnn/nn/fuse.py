@@ -1,30 +1,28 @@
 """Fusion: runs of layers that are computed as one op, in one pass over memory where each layer alone would take one.
 
-`run` calls layers one after the other, as Sequential does, and takes together what it can:
+`run` calls layers one after the other, as Sequential does. It writes a row of layers down as a word, a letter a layer
+(`LETTERS`), looks for the patterns of `RULES` in it, and has what they match computed by one function.
 
-    convolution, then batch norm of given statistics     one convolution, with filters and bias that include the
-                                                         normalisation (where no gradient is recorded)
-    convolution, then ReLU or ReLU6                      clipped as it is stored; a sum in between is added there too
-    batch norm, a sum, an activation                     one pass
-    batch norm, activation, max pooling, dropout         one pass, which writes only the pooled values
-    ReLU or ReLU6, then max pooling                      the other way round, on fewer values: both only pick or clip
-
-(Behind a sum, only ReLU and ReLU6 are taken along.) What comes out differs by rounding at most, gradients too; where a
-running variance is 0 and eps too, by more. A layer is left alone if it has a hook, a forward of its own or is of a
-subclass, and all are if `fusion(False)` forbids it. Who writes to a parameter's memory behind its back, through DLPack
-say, calls its `touch()`: filters that were prepared for inference are made anew then.
+What comes out differs by rounding at most, gradients too; where a running variance is 0 and eps too, by more. A layer
+is left alone if it has a hook, a forward of its own or is of a subclass, and all are if `fusion(False)` forbids it. Who
+writes to a parameter's memory behind its back, through DLPack say, calls its `touch()`: filters that were prepared for
+inference are made anew then.
 """
 
+import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from math import inf
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple
+from weakref import ref
 
 from ..ops.arguments import pair
-from ..ops.conv import convolve
+from ..ops.conv import Prepared, convolve
+from ..ops.conv_arguments import output_shape
 from ..ops.norm import normalise, scale_and_shift
 from ..ops.norm_pool import normalise_and_pool
+from ..ops.pool import rectified_max_pool2d
 from ..tape import is_grad_enabled
 from ..tensor import Tensor
 from .activation import GELU, Hardsigmoid, Hardswish, ReLU, ReLU6, Sigmoid, SiLU, Tanh
@@ -33,18 +31,6 @@ from .dropout import Dropout
 from .module import Module
 from .norm import BatchNorm2d
 from .pool import MaxPool2d
-
-#: Activations that are a clip between two numbers.
-CLIPS: dict[type, tuple[float, float]] = {ReLU: (0.0, inf), ReLU6: (0.0, 6.0)}
-#: Activations that batch norm can apply as it stores, by their kernels' names.
-ACTIVATIONS: dict[type, str] = {ReLU: "relu", ReLU6: "relu6", GELU: "gelu", SiLU: "silu", Hardswish: "hardswish",
-                                Hardsigmoid: "hardsigmoid", Sigmoid: "sigmoid", Tanh: "tanh"}
-
-#: What each kind of layer does, unless somebody has put something else there.
-FORWARDS: dict[type, Any] = {kind: getattr(kind, "forward")  # noqa: B009 - not every type has one
-                             for kind in (Conv2d, BatchNorm2d, MaxPool2d, Dropout, *ACTIVATIONS)}
-#: Places in a window that the fused pooling can tell apart.
-LARGEST_WINDOW = 255
 
 
 class Switch(threading.local):
@@ -82,6 +68,184 @@ def fusion_enabled() -> bool:
     return _switch.on
 
 
+# ---------------------------------------------------------------------------------------------------- what is fused
+
+
+class Add:
+    """x + `what`, as a layer among others: the shortcut of a residual block."""
+
+    def __init__(self, what: Tensor):
+        self.what = what
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        if self.what.shape != shape:
+            raise ValueError(f"run: add has shape {self.what.shape}, expected that of the result, {shape}")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.check(x.shape)
+        return x + self.what
+
+
+class Activation(NamedTuple):
+    """How the kernels know an activation: by name, and those that are a clip by their limits too."""
+
+    name: str
+    low: float = -inf
+    high: float = inf
+
+
+ACTIVATIONS: dict[type, Activation] = {
+    ReLU: Activation("relu", 0.0, inf), ReLU6: Activation("relu6", 0.0, 6.0), GELU: Activation("gelu"),
+    SiLU: Activation("silu"), Hardswish: Activation("hardswish"), Hardsigmoid: Activation("hardsigmoid"),
+    Sigmoid: Activation("sigmoid"), Tanh: Activation("tanh"),
+}  # fmt: skip
+
+NO_CLIP = Activation("")
+
+#: The letter of each kind of layer that is fused. There are two more: "g" for a batch norm of given statistics, those
+#: that it has gathered, and "o" for max pooling whose windows overlap, or are not side by side for another reason.
+LETTERS: dict[type, str] = {Conv2d: "c", BatchNorm2d: "n", MaxPool2d: "p", Dropout: "d", Add: "+",
+                            **dict.fromkeys(ACTIVATIONS, "a"), ReLU: "r", ReLU6: "6"}
+OTHER = "."
+#: What each kind of layer does, unless somebody has put something else there.
+FORWARDS: dict[type, Any] = {kind: getattr(kind, "forward", None) for kind in LETTERS}
+#: Places in a window that the fused poolings can tell apart.
+LARGEST_WINDOW = 255
+
+
+def _letter(layer: Any) -> str:
+    """The letter of a layer; OTHER if it is to be called as it is."""
+    kind = type(layer)
+    letter = LETTERS.get(kind, OTHER)
+    if letter in ".+":
+        return letter
+    if _is_watched(layer) or kind.forward is not FORWARDS[kind]:
+        return OTHER
+    if letter == "n":
+        return "n" if layer.uses_batch_statistics else "g"
+    return _letter_of_pool(layer) if letter == "p" else letter
+
+
+def _is_watched(module: Module) -> bool:
+    """Whether somebody waits for what goes into or comes out of this very module, or has put another forward there."""
+    own = module.__dict__
+    return bool(own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own)
+
+
+def _letter_of_pool(pool: MaxPool2d) -> str:
+    rows, columns = pair("MaxPool2d", "kernel_size", pool.kernel_size)
+    if pool.return_indices or rows * columns > LARGEST_WINDOW:
+        return OTHER
+    side_by_side = pool.stride == pool.kernel_size and pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1))
+    return "p" if side_by_side and not pool.ceil_mode else "o"
+
+
+def _convolution(x: Tensor, conv: Conv2d, norm: BatchNorm2d | None = None, add: Add | None = None,
+                 activation: Module | None = None) -> Tensor:
+    """A convolution that adds and clips as it stores its output. Where nothing is recorded its filters are prepared
+    once, and include the normalisation."""
+    filters: Conv2d | Filters | None = conv
+    if is_grad_enabled():
+        _filters.pop(id(conv), None)  # what is recorded is about to change them
+    else:
+        filters = _filters_of(conv, norm)
+    if filters is None:
+        return _one_by_one(x, [layer for layer in (conv, norm, add, activation) if layer is not None])
+    if add is not None:
+        add.check(output_shape("conv2d", 2, x, filters.weight, *conv.geometry))
+    clip = ACTIVATIONS[type(activation)] if activation else NO_CLIP
+    return convolve(x, filters.weight, filters.bias, *conv.geometry, add=add.what if add else None, low=clip.low,
+                    high=clip.high, kept=filters.kept if isinstance(filters, Filters) else None)
+
+
+def _behind_relu(x: Tensor, conv: Conv2d) -> Tensor:
+    """A convolution and a ReLU whose gradient the next op takes along."""
+    _filters.pop(id(conv), None)
+    return convolve(x, conv.weight, conv.bias, *conv.geometry, low=0.0, clip_gradient=False)
+
+
+def _pooled_convolution(x: Tensor, conv: Conv2d, relu: ReLU, pool: MaxPool2d) -> Tensor:
+    return rectified_max_pool2d(_behind_relu(x, conv), pool.kernel_size, pool.stride, pool.padding, pool.dilation,
+                                pool.ceil_mode)
+
+
+def _pooled(x: Tensor, activation: Module, pool: MaxPool2d) -> Tensor:
+    """The other way round, on fewer values: both only pick or clip."""
+    return activation(pool(x))
+
+
+def _normalisation(x: Tensor, norm: BatchNorm2d, conv: Conv2d | None = None, relu: ReLU | None = None,
+                   add: Add | None = None, activation: Module | None = None, pool: MaxPool2d | None = None,
+                   dropout: Dropout | None = None) -> Tensor:
+    """All that follows a normalisation, in one pass; with pooling only the pooled values are written."""
+    if conv is not None:
+        x = _behind_relu(x, conv)
+    norm.check(x)
+    rectified, name = relu is not None, ACTIVATIONS[type(activation)].name if activation else ""
+    if pool is None:
+        if add is not None:
+            add.check(x.shape)
+        return normalise(x, *norm.settings, add=add.what if add else None, activation=name, rectified=rectified)
+    p = float(dropout.p) if dropout is not None and dropout.training else 0.0
+    return normalise_and_pool(x, *norm.settings, kernel=pool.kernel_size, activation=name, p=p, rectified=rectified)
+
+
+class Rule(NamedTuple):
+    """Letters, and what computes the layers that they stand for: a function of x and of the layers by the names of the
+    pattern's groups. when: whether that holds while recording (True), while not (False), or always (None)."""
+
+    when: bool | None
+    pattern: str
+    compute: Callable[..., Tensor]
+
+
+#: Which layers go together. The first rule that matches at a place counts.
+RULES = (
+    # A normalisation of given statistics becomes part of the filters before it.
+    Rule(False, r"(?P<conv>c)(?P<norm>g)?(?P<add>\+)?(?P<activation>[r6])?", _convolution),
+    # A normalisation, with the ReLU before it, and with what is behind it: a sum, or pooling; only ReLU, ReLU6 and no
+    # activation have a gradient that follows from their output, which a sum needs.
+    Rule(True, r"((?P<conv>c)(?P<relu>r))?(?P<norm>n)(?P<add>\+)(?P<activation>[r6])?", _normalisation),
+    Rule(True, r"((?P<conv>c)(?P<relu>r))?(?P<norm>n)(?P<activation>[r6a])?((?P<pool>p)(?P<dropout>d)?)?",
+         _normalisation),
+    Rule(False, r"(?P<norm>[ng])(?P<add>\+)(?P<activation>[r6])?", _normalisation),
+    Rule(False, r"(?P<norm>[ng])(?P<activation>[r6a])?((?P<pool>p)(?P<dropout>d)?)?", _normalisation),
+    # Max pooling and a clip, that of the convolution before it or one by itself.
+    Rule(True, r"(?P<conv>c)(?P<relu>r)(?P<pool>[po])", _pooled_convolution),
+    Rule(True, r"(?P<conv>c)(?P<activation>r|6(?![po]))?", _convolution),
+    Rule(None, r"(?P<activation>[r6])(?P<pool>[po])", _pooled),
+)  # fmt: skip
+
+
+class Step(NamedTuple):
+    """Layers of a row that are computed together: by `compute`, or if that is None the layer at `place` by itself."""
+
+    compute: Callable[..., Tensor] | None
+    layers: tuple[tuple[str, int], ...]  # (name, place in the row) of each layer
+    place: int
+
+
+@lru_cache(maxsize=1024)
+def _steps(word: str, recording: bool) -> tuple[Step, ...]:
+    """How a row of layers is computed, given as a word."""
+    rules = [(re.compile(rule.pattern), rule.compute) for rule in RULES if rule.when in (None, recording)]
+    steps, place = [], 0
+    while place < len(word):
+        found = next(((match, compute) for pattern, compute in rules if (match := pattern.match(word, place))), None)
+        if found is None:
+            steps.append(Step(None, (), place))
+            place += 1
+        else:
+            match, compute = found
+            layers = tuple((name, match.start(name)) for name, letter in match.groupdict().items() if letter)
+            steps.append(Step(compute, layers, place))
+            place = match.end()
+    return tuple(steps)
+
+
+# -------------------------------------------------------------------------------------------------- running a row
+
+
 def run(x: Any, *modules: Module, add: Tensor | None = None, activation: Module | None = None) -> Any:
     """Call modules one after the other on x, then add a tensor of the same shape, then call an activation.
 
@@ -94,146 +258,40 @@ def run(x: Any, *modules: Module, add: Tensor | None = None, activation: Module 
     if activation is not None:
         layers.append(activation)
     if not _switch.on or not isinstance(x, Tensor):
-        for layer in layers:
-            x = layer(x)
-        return x
-    rest = Layers(layers)
-    while rest:
-        x = _next(x, rest)
+        return _one_by_one(x, layers)
+    row: list[Any] = []
+    word = ""
+    for layer in _flat(layers):
+        letter = _letter(layer)
+        if letter == OTHER:  # it may do anything, to the layers behind it too: what is before it must be done
+            x = layer(_fused(x, row, word))
+            row, word = [], ""
+        else:
+            row.append(layer)
+            word += letter
+    return _fused(x, row, word)
+
+
+def _one_by_one(x: Any, layers: Iterable[Any]) -> Any:
+    for layer in layers:
+        x = layer(x)
     return x
 
 
-class Add:
-    """x + `what`, as a layer among others."""
-
-    def __init__(self, what: Tensor):
-        self.what = what
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if x.shape != self.what.shape:
-            raise ValueError(f"run: add has shape {self.what.shape}, expected that of the result, {x.shape}")
-        return x + self.what
+def _flat(layers: Iterable[Any]) -> Iterator[Any]:
+    """The layers, and instead of a module that does no more than call others in a row, those."""
+    for layer in layers:
+        inner = layer.in_a_row if type(layer) not in LETTERS and isinstance(layer, Module) else None
+        if inner is None or _is_watched(layer):
+            yield layer
+        else:
+            yield from _flat(inner)
 
 
-class Layers:
-    """The layers that are still to run."""
-
-    def __init__(self, layers: list[Any]):
-        self.layers: list[Any] = []
-        self.place = 0
-        self.add(layers)
-
-    def add(self, layers: Iterable[Any]) -> None:
-        """Put layers at the end; instead of a module that does no more than call others in a row, put those."""
-        for layer in layers:
-            inner = layer.in_a_row if isinstance(layer, Module) and not _is_watched(layer) else None
-            if inner is None:
-                self.layers.append(layer)
-            else:
-                self.add(inner)
-
-    def __bool__(self) -> bool:
-        return self.place < len(self.layers)
-
-    def next(self) -> Any:
-        self.place += 1
-        return self.layers[self.place - 1]
-
-    def take(self, *kinds: type, when: Callable[[Any], bool] | None = None) -> Any:
-        """The next layer if it is just of one of these kinds, `when` holds, and nobody listens to it; else None."""
-        if self.place == len(self.layers):
-            return None
-        layer = self.layers[self.place]
-        kind = type(layer)
-        if kind not in kinds:
-            return None
-        if kind is not Add and (_is_watched(layer) or kind.forward is not FORWARDS[kind]):
-            return None
-        return None if when is not None and not when(layer) else self.next()
-
-
-def _is_watched(module: Module) -> bool:
-    """Whether somebody waits for what goes into or comes out of this very module, or has put another forward there."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
-
-
-def _next(x: Tensor, layers: Layers) -> Any:
-    """Run the next layer and those that it can be fused with."""
-    if conv := layers.take(Conv2d):
-        return _from_conv(x, conv, layers)
-    if norm := layers.take(BatchNorm2d, when=_in_one_pass):
-        return _from_norm(x, norm, layers)
-    if clip := layers.take(*CLIPS):
-        return _clip(x, clip, layers)
-    return layers.next()(x)
-
-
-def _in_one_pass(norm: BatchNorm2d) -> bool:
-    """Whether the fused normalisation has a gradient, or needs none: that for given statistics is not fused."""
-    return norm.uses_batch_statistics or not is_grad_enabled()
-
-
-def _folds(norm: BatchNorm2d) -> bool:
-    """Whether a normalisation can become part of the filters before it."""
-    return not norm.uses_batch_statistics and not is_grad_enabled()
-
-
-def _is_plain(pool: MaxPool2d) -> bool:
-    """Whether windows that are not too large for the kernel lie side by side, and only the largest numbers are asked
-    for."""
-    rows, columns = pair("MaxPool2d", "kernel_size", pool.kernel_size)
-    side_by_side = pool.stride == pool.kernel_size and pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1))
-    return (rows * columns <= LARGEST_WINDOW and side_by_side and not pool.ceil_mode and not pool.return_indices)
-
-
-def _clip(x: Tensor, clip: Module, layers: Layers) -> Tensor:
-    pool = layers.take(MaxPool2d, when=lambda pool: not pool.return_indices)
-    return clip(x) if pool is None else clip(pool(x))
-
-
-def _from_conv(x: Tensor, conv: Conv2d, layers: Layers) -> Tensor:
-    norm = layers.take(BatchNorm2d, when=lambda norm: _folds(norm) and norm.num_features == conv.weight.shape[-1])
-    if norm is None and is_grad_enabled():
-        return _from_recorded_conv(x, conv, layers)
-    filters = _filters_of(conv, norm)
-    add = layers.take(Add)
-    clip = layers.take(*CLIPS)
-    low, high = CLIPS[type(clip)] if clip else (-inf, inf)
-    return convolve(x, filters.weight, filters.bias, *conv.geometry, add=add.what if add else None, low=low,
-                    high=high, kept=filters.kept)
-
-
-def _from_recorded_conv(x: Tensor, conv: Conv2d, layers: Layers) -> Tensor:
-    """A convolution with what follows it, other than a normalisation that becomes part of it."""
-    _filters.pop(conv, None)  # what is recorded is about to change them
-    clip = layers.take(*CLIPS)
-    if clip is None:
-        return conv(x)
-    low, high = CLIPS[type(clip)]
-    norm = layers.take(BatchNorm2d, when=_in_one_pass) if type(clip) is ReLU else None
-    if norm is not None:  # the normalisation's gradient takes that of the ReLU along
-        y = convolve(x, conv.weight, conv.bias, *conv.geometry, low=low, high=high, straight=True)
-        return _from_norm(y, norm, layers, rectified=True)
-    pool = layers.take(MaxPool2d, when=lambda pool: not pool.return_indices)
-    if pool is not None:
-        return clip(pool(conv(x)))
-    return convolve(x, conv.weight, conv.bias, *conv.geometry, low=low, high=high)
-
-
-def _from_norm(x: Tensor, norm: BatchNorm2d, layers: Layers, rectified: bool = False) -> Tensor:
-    """A normalisation with what follows it; rectified: behind a ReLU whose gradient is still to be taken."""
-    norm.check(x)
-    add = layers.take(Add)
-    activation = layers.take(*(CLIPS if add else ACTIVATIONS))
-    name = ACTIVATIONS[type(activation)] if activation else ""
-    if add is not None:
-        return normalise(x, *norm.settings, add=add.what, activation=name, rectified=rectified)
-    pool = layers.take(MaxPool2d, when=_is_plain)
-    if pool is None:
-        return normalise(x, *norm.settings, activation=name, rectified=rectified)
-    dropout = layers.take(Dropout)
-    p = float(dropout.p) if dropout is not None and dropout.training else 0.0
-    return normalise_and_pool(x, *norm.settings, kernel=pool.kernel_size, activation=name, p=p, rectified=rectified)
+def _fused(x: Any, row: list[Any], word: str) -> Any:
+    for compute, layers, place in _steps(word, is_grad_enabled()):
+        x = row[place](x) if compute is None else compute(x, **{name: row[at] for name, at in layers})
+    return x
 
 
 # ------------------------------------------------------------------------------------------- filters for inference
@@ -244,7 +302,7 @@ class Filters:
 
     def __init__(self, conv: Conv2d, norm: BatchNorm2d | None):
         self.norm, self.eps = norm, None if norm is None else norm.eps
-        self.kept: dict[Any, Any] = {}
+        self.kept = Prepared()
         self.weight: Tensor = conv.weight
         self.bias: Tensor | None = conv.bias
         if norm is not None:
@@ -252,41 +310,53 @@ class Filters:
             self.weight = conv.weight * scale
             self.bias = shift if conv.bias is None else conv.bias * scale + shift
         self.sources = _sources(conv, norm)
-        self.states = [(t.array, t._version[0]) for t in self.sources if t is not None]
+        key = id(conv)
+        self.alive = ref(conv, lambda _: _filters.pop(key, None))  # another module may have that id then
+        self.states = [None if t is None else (t.array, t._version[0]) for _, _, t in self.sources]
 
-    def are_of(self, conv: Conv2d, norm: BatchNorm2d | None) -> bool:
+    def are_of(self, norm: BatchNorm2d | None) -> bool:
         """Whether they include this normalisation, and all that they were made of is as it was."""
         if norm is not self.norm or (norm is not None and norm.eps != self.eps):
             return False
-        now = _sources(conv, norm)
-        if any(new is not old for new, old in zip(now, self.sources, strict=True)):
-            return False
-        tensors = [t for t in now if t is not None]
-        return all(t.array is array and t._version[0] == version
-                   for t, (array, version) in zip(tensors, self.states, strict=True))
+        for (own, name, tensor), state in zip(self.sources, self.states, strict=True):
+            if own.get(name, self) is not tensor:
+                return False
+            if state is not None and (tensor.array is not state[0] or tensor._version[0] != state[1]):
+                return False
+        return True
 
 
-def _sources(conv: Conv2d, norm: BatchNorm2d | None) -> list[Tensor | None]:
+Source = tuple[dict[str, Any], str, Tensor | None]  # a dict of a layer's, a name in it, and what stands there
+
+
+def _sources(conv: Conv2d, norm: BatchNorm2d | None) -> list[Source]:
     """What filters and bias are made of."""
-    found = [_value(conv, "weight"), _value(conv, "bias")]
+    found = [_source(conv, name) for name in ("weight", "bias")]
     if norm is not None:
-        found += [_value(norm, "weight"), _value(norm, "bias"), norm._buffers["running_mean"],
-                  norm._buffers["running_var"]]
+        found += [_source(norm, name) for name in ("weight", "bias", "running_mean", "running_var")]
     return found
 
 
-def _value(module: Module, name: str) -> Tensor | None:
-    """A parameter, or what took its place."""
-    own = module._parameters
-    return own[name] if name in own else getattr(module, name)
+def _source(layer: Module, name: str) -> Source:
+    for own in (layer._parameters, layer._buffers, layer.__dict__):
+        if name in own:
+            return own, name, own[name]
+    return {}, name, None  # a property: as nothing is there to be found again, it counts as changed each time
 
 
-_filters: WeakKeyDictionary[Conv2d, Filters] = WeakKeyDictionary()
+_filters: dict[int, Filters] = {}  # by the id of the convolution, for as long as there is one
 
 
-def _filters_of(conv: Conv2d, norm: BatchNorm2d | None) -> Filters:
-    """Made once for as long as the parameters stay the same."""
-    found = _filters.get(conv)
-    if found is None or not found.are_of(conv, norm):
-        found = _filters[conv] = Filters(conv, norm)
+def _filters_of(conv: Conv2d, norm: BatchNorm2d | None) -> Filters | None:
+    """Made once for as long as the parameters stay the same; None for a norm that doesn't fit the convolution."""
+    found = _filters.get(id(conv))
+    if found is None or not found.are_of(norm):
+        if norm is not None and not _fits(norm, conv.weight):
+            return None
+        found = _filters[id(conv)] = Filters(conv, norm)
     return found
+
+
+def _fits(norm: BatchNorm2d, weight: Tensor) -> bool:
+    tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    return all(t is None or (t.dtype, t.shape) == (weight.dtype, weight.shape[-1:]) for t in tensors)

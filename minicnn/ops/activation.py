@@ -125,77 +125,132 @@ class Hardswish(Activation):
 
 @op
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0); the derivative at 0 is 0. Nair & Hinton 2010."""
+    """max(x, 0); the derivative at 0 is 0. Nair & Hinton 2010.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.relu(mc.tensor([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
     need_float("relu", x=x)
     return Relu.apply(x)
 
 
 @op
 def relu6(x: Tensor) -> Tensor:
-    """min(max(x, 0), 6). Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10"."""
+    """min(max(x, 0), 6). Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10".
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.relu6(mc.tensor([-1.0, 2.0, 8.0])).tolist()
+    [0.0, 2.0, 6.0]
+    """
     need_float("relu6", x=x)
     return Relu6.apply(x)
 
 
 @op
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """x where positive, negative_slope * x elsewhere. Maas et al. 2013."""
+    """x where positive, negative_slope * x elsewhere. Maas et al. 2013.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.leaky_relu(mc.tensor([-1.0, 2.0]), 0.25).tolist()
+    [-0.25, 2.0]
+    """
     need_float("leaky_relu", x=x)
     return LeakyRelu.apply(x, slope=float(negative_slope))
 
 
 @op
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
-    """x where positive, alpha * (e^x - 1) elsewhere. Clevert et al. 2015."""
+    """x where positive, alpha * (e^x - 1) elsewhere. Clevert et al. 2015.
+
+    >>> import minicnn as mc
+    >>> print(mc.nn.functional.elu(mc.tensor([-1.0, 2.0])).numpy())
+    [-0.63212055  2.        ]
+    """
     need_float("elu", x=x)
     return Elu.apply(x, alpha=float(alpha))
 
 
 @op
 def gelu(x: Tensor) -> Tensor:
-    """x * Phi(x), Phi the normal distribution function (exact, by erf). Hendrycks & Gimpel 2016."""
+    """x * Phi(x), Phi the normal distribution function (exact, by erf). Hendrycks & Gimpel 2016.
+
+    >>> import minicnn as mc
+    >>> print(mc.nn.functional.gelu(mc.tensor([-1.0, 0.0, 2.0])).numpy().round(4))
+    [-0.1587  0.      1.9545]
+    """
     need_float("gelu", x=x)
     return Gelu.apply(x)
 
 
 @op
 def silu(x: Tensor) -> Tensor:
-    """x * sigmoid(x), also called swish. Elfwing et al. 2017; Ramachandran et al. 2017."""
+    """x * sigmoid(x), also called swish. Elfwing et al. 2017; Ramachandran et al. 2017.
+
+    >>> import minicnn as mc
+    >>> print(mc.nn.functional.silu(mc.tensor([-1.0, 0.0, 2.0])).numpy().round(4))
+    [-0.2689  0.      1.7616]
+    """
     need_float("silu", x=x)
     return Silu.apply(x)
 
 
 @op
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + e^-x)"""
+    """1 / (1 + e^-x)
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.sigmoid(mc.tensor([0.0, 100.0])).tolist()
+    [0.5, 1.0]
+    """
     need_float("sigmoid", x=x)
     return Sigmoid.apply(x)
 
 
 @op
 def tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.tanh(mc.tensor([-100.0, 0.0, 100.0])).tolist()
+    [-1.0, 0.0, 1.0]
+    """
     need_float("tanh", x=x)
     return Tanh.apply(x)
 
 
 @op
 def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^(beta x)) / beta, and x itself where beta * x is above the threshold."""
+    """log(1 + e^(beta x)) / beta, and x itself where beta * x is above the threshold.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.softplus(mc.tensor([-100.0, 100.0])).numpy().round(4).tolist()
+    [0.0, 100.0]
+    """
     need_float("softplus", x=x)
     return Softplus.apply(x, beta=float(beta), threshold=float(threshold))
 
 
 @op
 def hardsigmoid(x: Tensor) -> Tensor:
-    """min(max(x + 3, 0), 6) / 6. Howard et al. 2019, "Searching for MobileNetV3"."""
+    """min(max(x + 3, 0), 6) / 6. Howard et al. 2019, "Searching for MobileNetV3".
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.hardsigmoid(mc.tensor([-4.0, 0.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     need_float("hardsigmoid", x=x)
     return Hardsigmoid.apply(x)
 
 
 @op
 def hardswish(x: Tensor) -> Tensor:
-    """x * min(max(x + 3, 0), 6) / 6. Howard et al. 2019, "Searching for MobileNetV3"."""
+    """x * min(max(x + 3, 0), 6) / 6. Howard et al. 2019, "Searching for MobileNetV3".
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.hardswish(mc.tensor([-4.0, 0.0, 3.0])).tolist()
+    [0.0, 0.0, 3.0]
+    """
     need_float("hardswish", x=x)
     return Hardswish.apply(x)
 

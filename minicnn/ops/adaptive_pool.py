@@ -80,7 +80,7 @@ def _largest(x: Tensor, sizes: tuple[int, ...], return_indices: bool) -> Any:
     shape, axes = x.shape[1:-1], list(zip(x.shape[1:-1], sizes, strict=True))
     for axis, (length, count) in enumerate(axes, 1):
         if count == 0 or length % count:
-            x = _taken(x, axis, _places(length, count).reshape(-1))
+            x = _taken(x, axis, Tensor(_places(length, count).reshape(-1)).to(x.device))
     if 0 in sizes:
         y = x.reshape((x.shape[0], *sizes, x.shape[-1]))
         return (y, Tensor(np.zeros(y.shape, np.int64))) if return_indices else y
@@ -90,14 +90,14 @@ def _largest(x: Tensor, sizes: tuple[int, ...], return_indices: bool) -> Any:
     if not return_indices or shape == x.shape[1:-1]:
         return pooled
     y, places = pooled
-    return y, _taken(_origins(tuple(axes)).to(x.device), 0, places.numpy().reshape(-1)).reshape(places.shape)
+    return y, _taken(_origins(tuple(axes)).to(x.device), 0, places.reshape((-1,))).reshape(places.shape)
 
 
-def _taken(x: Tensor, axis: int, places: np.ndarray) -> Tensor:
+def _taken(x: Tensor, axis: int, places: Tensor) -> Tensor:
     """The slices of x at some places along an axis."""
     before, after = x.shape[:axis], x.shape[axis + 1 :]
     folded = x.reshape((prod(before), x.shape[axis], prod(after)))
-    return Take.apply(folded, Tensor(places).to(x.device)).reshape((*before, len(places), *after))
+    return Take.apply(folded, places).reshape((*before, len(places), *after))
 
 
 @lru_cache(maxsize=256)

@@ -1,11 +1,11 @@
 """Checks and conversions of arguments that the ops share. Errors name the op and the argument."""
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, wraps
 from typing import Any
 
 import numpy as np
 
+from ..dispatch import Remembered
 from ..tensor import FLOATS, F, Tensor
 
 Pair = tuple[int, int]
@@ -14,21 +14,9 @@ _INTS = (int, np.integer)
 
 
 def remembered(function: F) -> F:
-    """Decorator for a function of shapes and settings: a network asks for the same ones in every step."""
-    cached = lru_cache(maxsize=4096, typed=True)(function)
-
-    @wraps(function)
-    def call(*args: Any) -> Any:  # a tuple with what equals an int, as True and 1.0 do, must not be taken for it
-        return cached(*args) if all(map(_is_plain, args)) else function(*args)
-
-    return call  # type: ignore[return-value]
-
-
-def _is_plain(value: Any) -> bool:
-    kind = type(value)
-    if kind is tuple:
-        return all(type(part) is int for part in value)
-    return kind in (int, str, bool) or value is None
+    """Decorator for a function that checks tensors and settings, of which it looks at no values but those of the
+    settings: a network asks the same in every step, and gets the same answer. Arguments by place only."""
+    return Remembered(function, Tensor)
 
 
 def is_int(value: Any) -> bool:

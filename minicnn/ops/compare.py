@@ -39,7 +39,13 @@ class Mask(Elementwise):
 
 @op
 def where(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a where the condition holds, b elsewhere, all broadcast. condition: a bool tensor."""
+    """a where the condition holds, b elsewhere, all broadcast. condition: a bool tensor.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([-1.0, 2.0])
+    >>> mc.nn.functional.where(x > 0, x, 0.0).tolist()
+    [0.0, 2.0]
+    """
     need_tensor("where", condition=condition)
     if condition.dtype != np.bool_:
         raise TypeError(f"where: condition must be bool, got {condition.dtype}")
@@ -58,37 +64,67 @@ def _plain(kernel: str, *inputs: Tensor) -> Tensor:
 
 @op
 def eq(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a == b, a bool tensor."""
+    """a == b, a bool tensor.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.eq(mc.tensor([1, 2, 3]), 2).tolist()
+    [False, True, False]
+    """
     return _plain("eq", *operands("eq", a, b))
 
 
 @op
 def ne(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a != b, a bool tensor."""
+    """a != b, a bool tensor.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.ne(mc.tensor([1, 2, 3]), 2).tolist()
+    [True, False, True]
+    """
     return _plain("ne", *operands("ne", a, b))
 
 
 @op
 def lt(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a < b, a bool tensor."""
+    """a < b, a bool tensor.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.lt(mc.tensor([1, 2, 3]), 2).tolist()
+    [True, False, False]
+    """
     return _plain("lt", *operands("lt", a, b))
 
 
 @op
 def le(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a <= b, a bool tensor."""
+    """a <= b, a bool tensor.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.le(mc.tensor([1, 2, 3]), 2).tolist()
+    [True, True, False]
+    """
     return _plain("le", *operands("le", a, b))
 
 
 @op
 def gt(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a > b, a bool tensor."""
+    """a > b, a bool tensor.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.gt(mc.tensor([1, 2, 3]), 2).tolist()
+    [False, False, True]
+    """
     return _plain("gt", *operands("gt", a, b))
 
 
 @op
 def ge(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a >= b, a bool tensor."""
+    """a >= b, a bool tensor.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.ge(mc.tensor([1, 2, 3]), 2).tolist()
+    [False, True, True]
+    """
     return _plain("ge", *operands("ge", a, b))
 
 

@@ -9,11 +9,12 @@ from math import inf
 from typing import Any, ClassVar
 
 from ..dispatch import dispatch
+from ..memory import Prepared
 from ..tape import Function, op
 from ..tensor import Tensor
 from .activation import ActivationGrad, Relu, Relu6
 from .arguments import Pair
-from .conv_arguments import Padding, check_tensors, resolve
+from .conv_arguments import Padding, checked
 from .reduce import ChannelSum
 
 
@@ -137,17 +138,16 @@ def convolve(
     add: Tensor | None = None,
     low: float = -inf,
     high: float = inf,
-    straight: bool = False,
-    kept: dict[Any, Any] | None = None,
+    clip_gradient: bool = True,
+    kept: Prepared | None = None,
 ) -> Tensor:
     """conv2d, and what can be done to its output before it is stored: `add` (of the output's shape) is added, and the
     sum clipped to low and high, (0, inf) or (0, 6) for ReLU and ReLU6.
 
-    straight: leave the gradient of the clip to the next op (see ops/norm.py, `rectified`). kept: a dict for what a
-    kernel prepares of the weights, which must be the same each time the dict is given.
+    clip_gradient: False leaves the gradient of the clip to the next op (`rectified` in ops/norm.py and ops/pool.py).
+    kept: for what a kernel prepares of the weights, which must be the same each time it is given.
     """
-    check_tensors("conv2d", 2, x, weight, bias, add)
-    steps, edges, holes = resolve("conv2d", x.shape, weight.shape, stride, padding, dilation, groups)
-    kind = Conv2d if straight or (low, high) == (-inf, inf) else ClippedConv2d
+    steps, edges, holes = checked("conv2d", 2, x, weight, bias, add, stride, padding, dilation, groups)
+    kind = ClippedConv2d if clip_gradient and (low, high) != (-inf, inf) else Conv2d
     return kind.apply(x, weight, bias, add, stride=steps, padding=edges, dilation=holes, groups=groups, low=low,
                       high=high, kept=kept)

@@ -36,6 +36,27 @@ def check_bias(name: str, bias: Tensor | None, expected: tuple[int, ...]) -> Non
 
 
 @remembered
+def checked(
+    name: str, axes: int, x: Tensor, weight: Tensor, bias: Tensor | None, add: Tensor | None, stride: Any, padding: Any,
+    dilation: Any, groups: Any,
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Stride, padding and dilation of a convolution over so many axes, once all that it takes is known to fit."""
+    check_tensors(name, axes, x, weight, bias, add)
+    return resolve(name, x.shape, weight.shape, stride, padding, dilation, groups)
+
+
+@remembered
+def output_shape(
+    name: str, axes: int, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> tuple[int, ...]:
+    """Of what a convolution gives, once its arguments are known to fit."""
+    steps, edges, holes = checked(name, axes, x, weight, None, None, stride, padding, dilation, groups)
+    along = zip(x.shape[1:-1], weight.shape, steps, holes, edges[::2], edges[1::2], strict=False)
+    size = [(n + before + after - hole * (k - 1) - 1) // step + 1 for n, k, step, hole, before, after in along]
+    return x.shape[0], *size, weight.shape[-1]
+
+
+@remembered
 def resolve(
     name: str, x: tuple[int, ...], weight: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

@@ -1,6 +1,7 @@
 """Dropout (Srivastava et al. 2014). The mask is not stored: it is made again from its place in the random stream."""
 
 from math import prod
+from typing import Any
 
 from .. import random
 from ..dispatch import dispatch
@@ -23,10 +24,14 @@ class Dropout(Function):
         return Dropout.apply(grad, p=self.p, seed=self.seed, offset=self.offset)
 
 
-def _drop(name: str, x: Tensor, p: float, training: bool, folded: tuple[int, int, int]) -> Tensor:
-    need_float(name, x=x)
+def check_probability(name: str, p: Any) -> None:
     if not isinstance(p, int | float) or not 0 <= p <= 1:
         raise ValueError(f"{name}: p must be a probability from 0 to 1, got {p!r}")
+
+
+def _drop(name: str, x: Tensor, p: float, training: bool, folded: tuple[int, int, int]) -> Tensor:
+    need_float(name, x=x)
+    check_probability(name, p)
     if not training or p == 0 or x.numel() == 0:
         return x
     seed, offset = random.draw(folded[0] * folded[2])
@@ -35,13 +40,25 @@ def _drop(name: str, x: Tensor, p: float, training: bool, folded: tuple[int, int
 
 @op
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """Each element is 0 with probability p, else divided by 1 - p; x itself when not training."""
+    """Each element is 0 with probability p, else divided by 1 - p; x itself when not training.
+
+    >>> import minicnn as mc
+    >>> y = mc.nn.functional.dropout(mc.ones(1000), 0.75)
+    >>> sorted(set(y.tolist()))
+    [0.0, 4.0]
+    """
     return _drop("dropout", x, p, training, (1, 1, x.numel()))
 
 
 @op
 def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """Whole channels of a picture are 0 with probability p (Tompson et al. 2015). x: (N, H, W, C)."""
+    """Whole channels of a picture are 0 with probability p (Tompson et al. 2015). x: (N, H, W, C).
+
+    >>> import minicnn as mc
+    >>> y = mc.nn.functional.dropout2d(mc.ones((1, 5, 5, 64)), 0.5)
+    >>> sorted(set(y.sum(dim=(0, 1, 2)).tolist()))
+    [0.0, 50.0]
+    """
     need_float("dropout2d", x=x)
     if x.ndim != 4:
         raise ValueError(f"dropout2d: x must have shape (N, H, W, C), got {x.shape}")

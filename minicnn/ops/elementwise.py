@@ -220,32 +220,57 @@ def _arithmetic(function: type[Binary], a: Tensor | float, b: Tensor | float) ->
 
 @op
 def add(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a + b"""
+    """a + b
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.add(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
+    [10.0, 10.0]
+    """
     return _arithmetic(Add, a, b)
 
 
 @op
 def sub(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a - b"""
+    """a - b
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.sub(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
+    [2.0, -6.0]
+    """
     return _arithmetic(Sub, a, b)
 
 
 @op
 def mul(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a * b"""
+    """a * b
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.mul(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
+    [24.0, 16.0]
+    """
     return _arithmetic(Mul, a, b)
 
 
 @op
 def div(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a / b; integers give float32."""
+    """a / b; integers give float32.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.div(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
+    [1.5, 0.25]
+    """
     x, y = operands("div", a, b)
     return Div.apply(x, y) if x.dtype in FLOATS else Div.apply(x.to(FLOAT32), y.to(FLOAT32))
 
 
 @op
 def pow(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a ** b"""
+    """a ** b
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.pow(mc.tensor([3.0, 2.0]), 2).tolist()
+    [9.0, 4.0]
+    """
     if isinstance(a, Tensor) and a.dtype in FLOATS and isinstance(b, int | float | np.integer | np.floating):
         return PowNumber.apply(a, exponent=float(b))
     return _arithmetic(Pow, a, b)
@@ -253,103 +278,188 @@ def pow(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @op
 def maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """The larger of a and b; NaN if either is."""
+    """The larger of a and b; NaN if either is.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.maximum(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
+    [6.0, 8.0]
+    """
     return _arithmetic(Maximum, a, b)
 
 
 @op
 def minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """The smaller of a and b; NaN if either is."""
+    """The smaller of a and b; NaN if either is.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.minimum(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
+    [4.0, 2.0]
+    """
     return _arithmetic(Minimum, a, b)
 
 
 @op
 def neg(x: Tensor) -> Tensor:
-    """-x"""
+    """-x
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.neg(mc.tensor([1.0, -2.0])).tolist()
+    [-1.0, 2.0]
+    """
     return Neg.apply(x)
 
 
 @op
 def abs(x: Tensor) -> Tensor:
-    """|x|; the derivative at 0 is 0."""
+    """|x|; the derivative at 0 is 0.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.abs(mc.tensor([1.0, -2.0])).tolist()
+    [1.0, 2.0]
+    """
     return Abs.apply(x)
 
 
 @op
 def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1; NaN stays NaN."""
+    """-1, 0 or 1; NaN stays NaN.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.sign(mc.tensor([3.0, 0.0, -2.0])).tolist()
+    [1.0, 0.0, -1.0]
+    """
     return Sign.apply(x)
 
 
 @op
 def floor(x: Tensor) -> Tensor:
-    """The largest whole number not above x."""
+    """The largest whole number not above x.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.floor(mc.tensor([1.5, -1.5])).tolist()
+    [1.0, -2.0]
+    """
     return Floor.apply(x)
 
 
 @op
 def ceil(x: Tensor) -> Tensor:
-    """The smallest whole number not below x."""
+    """The smallest whole number not below x.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.ceil(mc.tensor([1.5, -1.5])).tolist()
+    [2.0, -1.0]
+    """
     return Ceil.apply(x)
 
 
 @op
 def round(x: Tensor) -> Tensor:
-    """The nearest whole number, halves to even."""
+    """The nearest whole number, halves to even.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.round(mc.tensor([0.5, 1.5, 1.7])).tolist()
+    [0.0, 2.0, 2.0]
+    """
     return Round.apply(x)
 
 
 @op
 def exp(x: Tensor) -> Tensor:
-    """e^x"""
+    """e^x
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.exp(mc.tensor([0.0])).tolist()
+    [1.0]
+    """
     return Exp.apply(x)
 
 
 @op
 def expm1(x: Tensor) -> Tensor:
-    """e^x - 1, accurate near 0."""
+    """e^x - 1, accurate near 0.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.expm1(mc.tensor([0.0])).tolist()
+    [0.0]
+    """
     return Expm1.apply(x)
 
 
 @op
 def log(x: Tensor) -> Tensor:
-    """The natural logarithm."""
+    """The natural logarithm.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.log(mc.tensor([1.0, 0.0])).tolist()
+    [0.0, -inf]
+    """
     return Log.apply(x)
 
 
 @op
 def log1p(x: Tensor) -> Tensor:
-    """log(1 + x), accurate near 0."""
+    """log(1 + x), accurate near 0.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.log1p(mc.tensor([0.0])).tolist()
+    [0.0]
+    """
     return Log1p.apply(x)
 
 
 @op
 def sqrt(x: Tensor) -> Tensor:
-    """The square root."""
+    """The square root.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.sqrt(mc.tensor([4.0, 0.25])).tolist()
+    [2.0, 0.5]
+    """
     return Sqrt.apply(x)
 
 
 @op
 def sin(x: Tensor) -> Tensor:
-    """The sine of x in radians."""
+    """The sine of x in radians.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.sin(mc.tensor([0.0])).tolist()
+    [0.0]
+    """
     return Sin.apply(x)
 
 
 @op
 def cos(x: Tensor) -> Tensor:
-    """The cosine of x in radians."""
+    """The cosine of x in radians.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.cos(mc.tensor([0.0])).tolist()
+    [1.0]
+    """
     return Cos.apply(x)
 
 
 @op
 def erf(x: Tensor) -> Tensor:
-    """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.erf(mc.tensor([0.0, 10.0])).tolist()
+    [0.0, 1.0]
+    """
     return Erf.apply(x)
 
 
 @op
 def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """x limited to [min, max]; the gradient passes inside, the ends included. Where min is above max, all is max."""
+    """x limited to [min, max]; the gradient passes inside, the ends included. Where min is above max, all is max.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.clip(mc.tensor([-2.0, 0.5, 3.0]), -1, 1).tolist()
+    [-1.0, 0.5, 1.0]
+    """
     need_tensor("clip", x=x)
     if min is None and max is None:
         raise ValueError("clip: at least one of min and max must be given")

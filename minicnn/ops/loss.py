@@ -4,6 +4,7 @@ from math import prod
 
 import numpy as np
 
+from ..device import to_numpy
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import FLOATS, Tensor
@@ -11,7 +12,7 @@ from .arguments import need_float, need_tensor
 from .compare import mask, where
 from .definition import gradients_of_definition
 from .elementwise import log, maximum
-from .reduce import Pick, Sum, log_softmax, softmax
+from .reduce import Pick, log_softmax, scaled_sum, softmax
 
 
 class Bce(Function):
@@ -126,7 +127,12 @@ def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
 
 @op
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input - target)^2"""
+    """(input - target)^2
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.mse_loss(mc.tensor([1.0, 5.0]), mc.tensor([2.0, 3.0])).item()
+    2.5
+    """
     _same_shape("mse_loss", input, target)
     distance = input - target
     return _reduced("mse_loss", distance * distance, reduction)
@@ -134,14 +140,24 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 
 @op
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|"""
+    """|input - target|
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.l1_loss(mc.tensor([1.0, 5.0]), mc.tensor([2.0, 3.0])).item()
+    1.5
+    """
     _same_shape("l1_loss", input, target)
     return _reduced("l1_loss", (input - target).abs(), reduction)
 
 
 @op
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """d^2 / (2 beta) where the distance d is below beta, else d - beta / 2. Girshick 2015, "Fast R-CNN", equation 3."""
+    """d^2 / (2 beta) where the distance d is below beta, else d - beta / 2. Girshick 2015, "Fast R-CNN", equation 3.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.smooth_l1_loss(mc.tensor([1.0, 5.0]), mc.tensor([1.5, 3.0]), reduction="none").tolist()
+    [0.125, 1.5]
+    """
     _same_shape("smooth_l1_loss", input, target)
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
@@ -157,6 +173,10 @@ def binary_cross_entropy(
     """-target * log(input) - (1 - target) * log(1 - input) for probabilities; logarithms are not taken below -100.
 
     From logits, binary_cross_entropy_with_logits is more accurate.
+
+    >>> import minicnn as mc
+    >>> round(mc.nn.functional.binary_cross_entropy(mc.tensor([0.5]), mc.tensor([1.0])).item(), 4)
+    0.6931
     """
     _same_shape("binary_cross_entropy", input, target)
     if input.numel() and not (float(input.detach().min().item()) >= 0 and float(input.detach().max().item()) <= 1):
@@ -176,6 +196,10 @@ def binary_cross_entropy_with_logits(
     """Cross-entropy of labels (or probabilities) `target` against sigmoid(input).
 
     weight: of each element; pos_weight: of the positive labels; both broadcast.
+
+    >>> import minicnn as mc
+    >>> round(mc.nn.functional.binary_cross_entropy_with_logits(mc.tensor([0.0]), mc.tensor([1.0])).item(), 4)
+    0.6931
     """
     _same_shape("binary_cross_entropy_with_logits", input, target)
     values = BceLogits.apply(input, target)
@@ -247,6 +271,10 @@ def nll_loss(
     """-input[target] for log-probabilities input (..., classes) and class indices target (...).
 
     weight: one a class; "mean" divides by the sum of the weights. Rows whose target is ignore_index don't count.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.nll_loss(mc.tensor([[-0.5, -1.0], [-2.0, -0.25]]), mc.tensor([0, 1])).item()
+    0.375
     """
     return _weighted_pick("nll_loss", input, target, weight, ignore_index, reduction)
 
@@ -264,6 +292,12 @@ def cross_entropy(
 
     input: logits (..., classes). target: class indices (...), int64, or probabilities (..., classes).
     label_smoothing: that share of each target is spread evenly over the classes (Szegedy et al. 2016, section 7).
+
+    >>> import minicnn as mc
+    >>> round(mc.nn.functional.cross_entropy(mc.tensor([[0.0, 0.0]]), mc.tensor([1])).item(), 4)
+    0.6931
+    >>> round(mc.nn.functional.cross_entropy(mc.tensor([[0.0, 0.0]]), mc.tensor([[0.5, 0.5]])).item(), 4)
+    0.6931
     """
     name = "cross_entropy"
     need_tensor(name, input=input, target=target)
@@ -290,8 +324,8 @@ def _plain_cross_entropy(
     """Every row that counts does so alike."""
     values = CrossEntropy.apply(rows, classes, ignore=ignore_index)[0]
     if reduction == "mean":
-        count = int(np.count_nonzero(classes.numpy() != ignore_index))
-        return Sum.apply(values, dims=(0,), keepdim=False, scale=1.0 / count if count else float("nan"))
+        count = int(np.count_nonzero(to_numpy(classes.array) != ignore_index))
+        return scaled_sum(values, (0,), False, 1.0 / count if count else float("nan"))
     return _reduced("cross_entropy", values, reduction).reshape(shape if reduction == "none" else ())
 
 
@@ -307,6 +341,10 @@ def multi_margin_loss(
     """The hinge loss of several classes: sum over j != t of max(0, margin - input[t] + input[j])^p / classes.
 
     input: (N, classes) or (classes,); target: class indices. Weston & Watkins 1999.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.multi_margin_loss(mc.tensor([[2.0, 1.5]]), mc.tensor([0])).item()
+    0.25
     """
     name = "multi_margin_loss"
     if p not in (1, 2):

@@ -50,7 +50,12 @@ def product(
 @op
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product over the last two dimensions, as NumPy's: a vector is a row on the left and a column on the
-    right, leading dimensions broadcast."""
+    right, leading dimensions broadcast.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.matmul(mc.tensor([[1.0, 2.0], [3.0, 4.0]]), mc.tensor([1.0, 10.0])).tolist()
+    [21.0, 43.0]
+    """
     a, b = (tensor(x) if isinstance(x, np.ndarray) else x for x in (a, b))
     need_float("matmul", a=a, b=b)
     if a.ndim == 0 or b.ndim == 0:
@@ -83,6 +88,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x @ weight + bias
 
     x: (..., in_features), weight: (in_features, out_features), bias: (out_features,) -> (..., out_features)
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.linear(mc.tensor([[1.0, 2.0]]), mc.tensor([[1.0], [10.0]]), mc.tensor([0.5])).tolist()
+    [[21.5]]
     """
     need_float("linear", x=x, weight=weight, bias=bias)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[0]:

@@ -154,6 +154,11 @@ def batch_norm(
     (with the unbiased variance, as in PyTorch); it takes at least two values a channel. Else they are the running ones.
     Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training by reducing internal covariate
     shift".
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([[1.0, 10.0], [3.0, 30.0]])
+    >>> mc.nn.functional.batch_norm(x, None, None, training=True, eps=0.0).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
     """
     return normalise(x, running_mean, running_var, weight, bias, training, momentum, eps)
 
@@ -220,11 +225,12 @@ def batch_statistics(
     """mean and rstd of a raw array (..., C), after moving the running statistics towards its own."""
     count = x.size // x.shape[-1]
     mean, var = dispatch("batch_norm_stats", rows(x))
-    for running, value, scale in ((running_mean, mean, 1.0), (running_var, var, count / (count - 1))):
+    following = [None if running is None else running.array for running in (running_mean, running_var)]
+    rstd = dispatch("batch_norm_follow", mean, var, *following, momentum=momentum, unbias=count / (count - 1), eps=eps)
+    for running in (running_mean, running_var):
         if running is not None:
-            dispatch("average_step", running.array, value, rate=momentum, scale=scale)
             running.touch()
-    return Tensor(mean), Tensor(dispatch("rstd", var, eps=eps))
+    return Tensor(mean), Tensor(rstd)
 
 
 def scale_and_shift(

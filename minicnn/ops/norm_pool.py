@@ -7,10 +7,12 @@ from .. import random
 from ..dispatch import dispatch
 from ..tape import Function, is_grad_enabled
 from ..tensor import Tensor
-from .arguments import Pair, pair
+from .arguments import Pair
 from .definition import gradients_of_definition
+from .dropout import check_probability
 from .norm import batch_statistics, check, gradient_settings, plain_gradients
 from .pool import MaxPool2dGrad
+from .pool_arguments import windows_over
 
 
 class BatchNormPool(Function):
@@ -84,11 +86,10 @@ def normalise_and_pool(
     where nothing is recorded.
     """
     check(x, running_mean, running_var, weight, bias, training)
-    window = pair("max_pool2d", "kernel_size", kernel)
-    shape = (x.shape[0], x.shape[1] // window[0], x.shape[2] // window[1], x.shape[3])
-    if 0 in shape[1:3]:
-        raise ValueError(f"max_pool2d: a window of {window} is larger than the input of {x.shape[1:3]}")
-    settings = {"eps": eps, "activation": activation, "rectified": rectified, "kernel": window, "p": p}
+    windows = windows_over("max_pool2d", x, 2, kernel, None, 0, 1, False)
+    check_probability("dropout", p)
+    shape = (x.shape[0], *windows.size, x.shape[3])
+    settings = {"eps": eps, "activation": activation, "rectified": rectified, "kernel": windows.kernel, "p": p}
     drawn = random.draw(prod(shape)) if p > 0 and 0 not in shape else (0, 0)
     settings |= dict(zip(("seed", "offset"), drawn, strict=True))
     if training:

@@ -11,7 +11,10 @@ from .pool_arguments import PoolWindows, need_picture, windows_over
 
 
 class MaxPool2d(Function):
-    """The largest of each window, and where in the window it stood."""
+    """The largest of each window, and where in the window it stood.
+
+    rectified: x came out of a ReLU, whose gradient is taken along: a maximum that isn't positive stood nowhere.
+    """
 
     saves = ("output1",)
     kernel: Pair
@@ -19,10 +22,11 @@ class MaxPool2d(Function):
     padding: Pair
     dilation: Pair
     size: Pair
+    rectified = False
 
     def forward(self, x):
         self.input_size = x.shape[1:3]
-        return dispatch("max_pool2d", x, size=self.size, **window(self))
+        return dispatch("max_pool2d", x, size=self.size, rectified=self.rectified, **window(self))
 
     def backward(self, grad, _):
         (position,) = self.saved
@@ -111,6 +115,15 @@ def max_pool_planes(x: Tensor, windows: PoolWindows, return_indices: bool = Fals
     index = dispatch("max_pool2d_index", position.array, size=x.shape[1:3], kernel=kernel, stride=stride,
                      padding=padding, dilation=dilation)  # fmt: skip
     return y, Tensor(index)
+
+
+def rectified_max_pool2d(
+    x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Tensor:
+    """max_pool2d of what came out of a ReLU whose gradient is still to be taken; at most 255 places in a window."""
+    kernel, steps, edges, holes, size = windows_over("max_pool2d", x, 2, kernel_size, stride, padding, dilation,
+                                                     ceil_mode)  # fmt: skip
+    return MaxPool2d.apply(x, kernel=kernel, stride=steps, padding=edges, dilation=holes, size=size, rectified=True)[0]
 
 
 def avg_pool_planes(x: Tensor, windows: PoolWindows, count_include_pad: bool, divisor: int) -> Tensor:

@@ -46,6 +46,7 @@ def need_picture(name: str, x: Tensor, axes: int) -> None:
         raise ValueError(f"{name}: x must not be empty but for the batch, got {x.shape}")
 
 
+@remembered
 def windows_over(
     name: str, x: Tensor, axes: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> PoolWindows:
@@ -54,7 +55,6 @@ def windows_over(
     return _windows_of(name, x.shape[1:-1], kernel_size, stride, padding, dilation, bool(ceil_mode))
 
 
-@remembered
 def _windows_of(
     name: str, sizes: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> PoolWindows:

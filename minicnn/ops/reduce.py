@@ -10,7 +10,6 @@ from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import FLOATS, Tensor, method
 from .arguments import axes, axis, need_float, need_tensor
-from .broadcast import operand
 from .compare import mask
 from .elementwise import log
 
@@ -33,28 +32,55 @@ def _runs(dims: tuple[int, ...]) -> list[tuple[int, int]]:
     return runs[::-1]
 
 
-def _kept(shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
+def _kept(shape: tuple[int, ...], dims: Sequence[int], keepdim: bool) -> tuple[int, ...]:
     return tuple(1 if i in dims else s for i, s in enumerate(shape) if keepdim or i not in dims)
 
 
 class Sum(Function):
-    """Over any dimensions, one kernel run for each group of neighbours; times `scale`."""
+    """Over neighbouring dimensions first..last, times `scale`."""
 
-    dims: tuple[int, ...]
+    first: int
+    last: int
     keepdim: bool
-    scale = 1.0
+    scale: float
 
     def forward(self, x):
         self.shape = x.shape
-        for first, last in _runs(self.dims):
-            y = dispatch("reduce_sum", x.reshape(_folded(x.shape, first, last)))
-            x = y.reshape(x.shape[:first] + (1,) * (last + 1 - first) + x.shape[last + 1 :])
-        x = x.reshape(_kept(self.shape, self.dims, self.keepdim))
-        return x if self.scale == 1 else dispatch("mul", x, operand("mean", self.scale, Tensor(x)).array)
+        y = dispatch("reduce_sum", x.reshape(_folded(x.shape, self.first, self.last)), scale=self.scale)
+        return y.reshape(_kept(x.shape, range(self.first, self.last + 1), self.keepdim))
 
     def backward(self, grad):
-        grad = grad if self.scale == 1 else grad * self.scale
-        return grad.reshape(_kept(self.shape, self.dims, True)).expand(self.shape)
+        return SumGrad.apply(grad, shape=self.shape, **_settings(self))
+
+
+class SumGrad(Function):
+    """The adjoint of Sum: g, times `scale`, for each of the elements that were added, in an array of `shape`."""
+
+    shape: tuple[int, ...]
+    first: int
+    last: int
+    keepdim: bool
+    scale: float
+
+    def forward(self, g):
+        outer, length, inner = _folded(self.shape, self.first, self.last)
+        dx = dispatch("reduce_sum_grad", g.reshape(outer, inner), length=length, scale=self.scale)
+        return dx.reshape(self.shape)
+
+    def backward(self, grad):
+        return Sum.apply(grad, **_settings(self))
+
+
+def _settings(of: Any) -> dict[str, Any]:
+    return {"first": of.first, "last": of.last, "keepdim": of.keepdim, "scale": of.scale}
+
+
+def scaled_sum(x: Tensor, dims: tuple[int, ...], keepdim: bool, scale: float = 1.0) -> Tensor:
+    """The sum over sorted dimensions, one kernel for each group of neighbours (from behind), times a number."""
+    *others, (first, last) = _runs(dims) or [(0, -1)]
+    for before in others:
+        x = Sum.apply(x, first=before[0], last=before[1], keepdim=keepdim, scale=1.0)
+    return Sum.apply(x, first=first, last=last, keepdim=keepdim, scale=scale)
 
 
 class ChannelSum(Function):
@@ -62,7 +88,7 @@ class ChannelSum(Function):
 
     def forward(self, x):
         self.shape = x.shape
-        return dispatch("reduce_sum", x.reshape(1, prod(x.shape[:-1]), x.shape[-1]))[0]
+        return dispatch("reduce_sum", x.reshape(1, prod(x.shape[:-1]), x.shape[-1]), scale=1.0)[0]
 
     def backward(self, grad):
         return grad.expand(self.shape)
@@ -186,29 +212,44 @@ class LogSoftmaxGrad(SoftmaxGrad):
 
 @op
 def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """The sum over dimensions `dim` (None: all). bool and narrow integers are counted in int64."""
+    """The sum over dimensions `dim` (None: all). bool and narrow integers are counted in int64.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.sum(mc.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0).tolist()
+    [4.0, 6.0]
+    """
     need_tensor("sum", x=x)
     x = x if x.dtype in FLOATS else x.to("int64")
-    return Sum.apply(x, dims=axes("sum", dim, x.ndim), keepdim=keepdim)
+    return scaled_sum(x, axes("sum", dim, x.ndim), keepdim)
 
 
 @op
 def mean(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """The mean over dimensions `dim` (None: all); NaN if there is nothing to average."""
+    """The mean over dimensions `dim` (None: all); NaN if there is nothing to average.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.mean(mc.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1, keepdim=True).tolist()
+    [[1.5], [3.5]]
+    """
     need_float("mean", x=x)
     dims = axes("mean", dim, x.ndim)
     count = prod(x.shape[d] for d in dims)
-    return Sum.apply(x, dims=dims, keepdim=keepdim, scale=1.0 / count if count else float("nan"))
+    return scaled_sum(x, dims, keepdim, 1.0 / count if count else float("nan"))
 
 
 @op
 def var(x: Tensor, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> Tensor:
-    """The variance over `dim`: squared distances from the mean, over their number less `correction`."""
+    """The variance over `dim`: squared distances from the mean, over their number less `correction`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.var(mc.tensor([1.0, 2.0, 3.0])).item()
+    1.0
+    """
     need_float("var", x=x)
     dims = axes("var", dim, x.ndim)
     count = prod(x.shape[d] for d in dims) - correction
     centred = x - mean(x, dims, keepdim=True)
-    return Sum.apply(centred * centred, dims=dims, keepdim=keepdim) * (1.0 / count if count > 0 else float("nan"))
+    return scaled_sum(centred * centred, dims, keepdim, 1.0 / count if count > 0 else float("nan"))
 
 
 def _extreme(name: str, function: type[Extreme], x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
@@ -228,13 +269,23 @@ def _extreme(name: str, function: type[Extreme], x: Tensor, dim: Dims, keepdim: 
 @op
 def max(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The largest element over `dim` (None: all). The first of equals takes the gradient; NaN wins.
-    (`argmax` gives the place.)"""
+    (`argmax` gives the place.)
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.max(mc.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1).tolist()
+    [2.0, 4.0]
+    """
     return _extreme("max", Max, x, dim, keepdim)
 
 
 @op
 def min(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """The smallest element over `dim` (None: all). The first of equals takes the gradient; NaN wins."""
+    """The smallest element over `dim` (None: all). The first of equals takes the gradient; NaN wins.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.min(mc.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1).tolist()
+    [1.0, 3.0]
+    """
     return _extreme("min", Min, x, dim, keepdim)
 
 
@@ -251,19 +302,34 @@ def _place(name: str, function: type[Extreme], x: Tensor, dim: int | None, keepd
 
 @op
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The place (int64) of the first largest element along `dim`, or in the flattened tensor."""
+    """The place (int64) of the first largest element along `dim`, or in the flattened tensor.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.argmax(mc.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1).tolist()
+    [1, 0]
+    """
     return _place("argmax", Max, x, dim, keepdim)
 
 
 @op
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The place (int64) of the first smallest element along `dim`, or in the flattened tensor."""
+    """The place (int64) of the first smallest element along `dim`, or in the flattened tensor.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.argmin(mc.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1).tolist()
+    [0, 1]
+    """
     return _place("argmin", Min, x, dim, keepdim)
 
 
 @op
 def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) over `dim`, without overflow."""
+    """log(sum(exp(x))) over `dim`, without overflow.
+
+    >>> import minicnn as mc
+    >>> round(mc.nn.functional.logsumexp(mc.tensor([1000.0, 1000.0])).item(), 3)
+    1000.693
+    """
     need_float("logsumexp", x=x)
     dims = axes("logsumexp", dim, x.ndim)
     top = max(x.detach(), dims, keepdim=True)
@@ -280,13 +346,23 @@ def _along(name: str, function: type[Function], x: Tensor, dim: int) -> Tensor:
 
 @op
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) along `dim`, by default the channels."""
+    """exp(x) / sum(exp(x)) along `dim`, by default the channels.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.softmax(mc.tensor([[1.0, 1.0, 1.0, 1.0]])).tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
     return _along("softmax", Softmax, x, dim)
 
 
 @op
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """log(softmax(x)) along `dim`, without overflow."""
+    """log(softmax(x)) along `dim`, without overflow.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.log_softmax(mc.tensor([0.0, -200.0])).tolist()
+    [0.0, -200.0]
+    """
     return _along("log_softmax", LogSoftmax, x, dim)
 
 

@@ -160,7 +160,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1 and is worked out. Shares memory with x."""
     need_tensor("reshape", x=x)
     sizes = shape_of("reshape", shape)
-    if sizes == x.shape:
+    if sizes == x.array.shape:
         return x
     known = prod(s for s in sizes if s != -1)
     fits = sizes.count(-1) <= 1 and min(sizes, default=0) >= -1

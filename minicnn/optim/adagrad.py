@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..dispatch import dispatch
-from ..tensor import Tensor
-from .optimizer import Group, Optimizer, State, not_negative
+from ..dispatch import dispatch_rows
+from .optimizer import Due, Group, Optimizer, not_negative
 
 
 class Adagrad(Optimizer):
@@ -26,7 +25,7 @@ class Adagrad(Optimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"sum": float(group["initial_accumulator_value"])}
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        lr = group["lr"] / (1 + state["step"] * group["lr_decay"])
-        dispatch("adagrad_step", param.array, grad.array, state["sum"].array, lr=lr, eps=group["eps"],
-                 weight_decay=group["weight_decay"])
+    def update(self, due: list[Due], group: Group, step: int) -> None:
+        rows = [(param.array, grad.array, state["sum"].array) for param, grad, state in due]
+        lr = group["lr"] / (1 + step * group["lr_decay"])
+        dispatch_rows("adagrad_step", rows, lr=lr, eps=group["eps"], weight_decay=group["weight_decay"])

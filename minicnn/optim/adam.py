@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..dispatch import dispatch
-from ..tensor import Tensor
-from .optimizer import Group, Optimizer, State, fraction, not_negative
+from ..dispatch import dispatch_rows
+from .optimizer import Due, Group, Optimizer, fraction, not_negative
 
 
 class Adam(Optimizer):
@@ -33,11 +32,12 @@ class Adam(Optimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"exp_avg": 0.0, "exp_avg_sq": 0.0}
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+    def update(self, due: list[Due], group: Group, step: int) -> None:
+        rows = [(param.array, grad.array, state["exp_avg"].array, state["exp_avg_sq"].array)
+                for param, grad, state in due]
         beta1, beta2 = group["betas"]
-        dispatch("adam_step", param.array, grad.array, state["exp_avg"].array, state["exp_avg_sq"].array,
-                 lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"], weight_decay=group["weight_decay"],
-                 decoupled=self.decoupled, step=state["step"] + 1)
+        dispatch_rows("adam_step", rows, lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"],
+                      weight_decay=group["weight_decay"], decoupled=self.decoupled, step=step + 1)
 
 
 class AdamW(Adam):

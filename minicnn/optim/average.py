@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dispatch import dispatch
+from ..dispatch import dispatch_rows
 from ..nn.module import Module
 from ..ops.arguments import is_int
 from ..tape import no_grad
@@ -39,10 +39,14 @@ class ExponentialMovingAverage:
 
     def update(self) -> None:
         """Move the averages towards the values that the model has now."""
-        rates = {dtype: self._rate(dtype) for dtype in FLOATS}
-        for average, value in self._pairs("update", self.model):
-            dispatch("average_step", average.array, value.array, rate=rates[value.dtype], scale=1.0)
-            average.touch()
+        pairs = list(self._pairs("update", self.model))
+        for dtype in FLOATS:
+            due = [pair for pair in pairs if pair[1].dtype == dtype]
+            if due:
+                rows = [(average.array, value.array) for average, value in due]
+                dispatch_rows("average_step", rows, rate=self._rate(dtype), scale=1.0)
+            for average, _ in due:
+                average.touch()
         self.updates += 1
 
     def _rate(self, dtype: np.dtype) -> float:

@@ -12,6 +12,7 @@ from ..tensor import Tensor, full
 
 Group = dict[str, Any]
 State = dict[str, Any]
+Due = tuple[Tensor, Tensor, State]  # a parameter, its gradient, its state
 
 
 class Optimizer:
@@ -23,8 +24,7 @@ class Optimizer:
     param_groups: the groups, each with all its options; they may be changed between steps, as schedules do.
     state: what the optimizer remembers of a parameter, numbers and tensors by name.
 
-    A subclass checks its options in `check`, names the arrays of its state in `slots` and moves one parameter in
-    `update`.
+    A subclass checks its options in `check`, names the arrays of its state in `slots` and moves parameters in `update`.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
@@ -76,25 +76,30 @@ class Optimizer:
         """The arrays that the state of a parameter holds, and the number that each is filled with at first."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its state holds")
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        """One step of one parameter, in place. state["step"] is the number of steps before this one."""
+    def update(self, due: list[Due], group: Group, step: int) -> None:
+        """One step of parameters, in place, each with its gradient and state. They are all of one group, dtype and
+        device, and have made as many steps before, `step`: one call of a kernel is enough (see `dispatch_rows`)."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def step(self) -> None:
         """Move every parameter that has a gradient."""
-        due = [(param, param.grad, group) for group in self.param_groups for param in group["params"]
-               if param.grad is not None]
-        for param, grad, _ in due:
-            same = grad.array.shape == param.array.shape and grad.array.dtype == param.array.dtype
-            if not same or grad.device != param.device:
+        moving = [(param, param.grad, (number, param.array.dtype.char, param.device))
+                  for number, group in enumerate(self.param_groups) for param in group["params"]
+                  if param.grad is not None]
+        for param, grad, (_, dtype, device) in moving:
+            if grad.array.shape != param.array.shape or (grad.array.dtype.char, grad.device) != (dtype, device):
                 raise ValueError(f"{type(self).__name__}: a gradient is {grad.dtype} {grad.shape} on {grad.device}, "
                                  f"its parameter {param.dtype} {param.shape} on {param.device}; nothing was changed")
-        slots = {id(group): self.slots(group) for group in self.param_groups}
-        for param, grad, group in due:
-            state = self._state_of(param, slots[id(group)])
-            self.update(param, grad, state, group)
-            param.touch()
-            state["step"] += 1
+        slots = [self.slots(group) for group in self.param_groups]
+        alike: dict[Any, list[Due]] = {}
+        for param, grad, kind in moving:
+            state = self._state_of(param, slots[kind[0]])
+            alike.setdefault((kind, state["step"]), []).append((param, grad, state))
+        for ((number, _, _), step), due in alike.items():
+            self.update(due, self.param_groups[number], step)
+            for param, _, state in due:
+                param.touch()
+                state["step"] = step + 1
 
     def _state_of(self, param: Tensor, slots: dict[str, float]) -> State:
         """The state of a parameter, with the arrays that the options ask for now: they may have changed."""

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..dispatch import dispatch
-from ..tensor import Tensor
-from .optimizer import Group, Optimizer, State, fraction, not_negative
+from ..dispatch import dispatch_rows
+from .optimizer import Due, Group, Optimizer, fraction, not_negative
 
 
 class RMSprop(Optimizer):
@@ -29,8 +28,9 @@ class RMSprop(Optimizer):
         wanted = {"square_avg": True, "momentum_buffer": group["momentum"], "grad_avg": group["centered"]}
         return {name: 0.0 for name, want in wanted.items() if want}
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+    def update(self, due: list[Due], group: Group, step: int) -> None:
         names = ("square_avg", "grad_avg", "momentum_buffer")
-        arrays = [state[name].array if name in state else None for name in names]
-        dispatch("rmsprop_step", param.array, grad.array, *arrays, lr=group["lr"], alpha=group["alpha"],
-                 eps=group["eps"], weight_decay=group["weight_decay"], momentum=group["momentum"])
+        rows = [(param.array, grad.array, *[state[name].array if name in state else None for name in names])
+                for param, grad, state in due]
+        dispatch_rows("rmsprop_step", rows, lr=group["lr"], alpha=group["alpha"], eps=group["eps"],
+                      weight_decay=group["weight_decay"], momentum=group["momentum"])

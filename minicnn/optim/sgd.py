@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..dispatch import dispatch
-from ..tensor import Tensor
-from .optimizer import Group, Optimizer, State, not_negative
+from ..dispatch import dispatch_rows
+from .optimizer import Due, Group, Optimizer, not_negative
 
 
 class SGD(Optimizer):
@@ -29,8 +28,8 @@ class SGD(Optimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"momentum_buffer": 0.0} if group["momentum"] else {}
 
-    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        velocity = state["momentum_buffer"].array if group["momentum"] else None
-        dispatch("sgd_step", param.array, grad.array, velocity, lr=group["lr"], momentum=group["momentum"],
-                 dampening=group["dampening"], weight_decay=group["weight_decay"], nesterov=bool(group["nesterov"]),
-                 first=state["step"] == 0)
+    def update(self, due: list[Due], group: Group, step: int) -> None:
+        rows = [(param.array, grad.array, state["momentum_buffer"].array if group["momentum"] else None)
+                for param, grad, state in due]
+        dispatch_rows("sgd_step", rows, lr=group["lr"], momentum=group["momentum"], dampening=group["dampening"],
+                      weight_decay=group["weight_decay"], nesterov=bool(group["nesterov"]), first=step == 0)

@@ -13,7 +13,7 @@ def tape_entries(tensor: Tensor) -> list[Function]:
         entry = stack.pop()
         if entry is not None and id(entry) not in found:
             found[id(entry)] = entry
-            stack += [edge.entry for edge in entry.edges if edge is not None]
+            stack += [edge[0] for edge in entry.edges if edge is not None and isinstance(edge[0], Function)]
     return sorted(found.values(), key=lambda entry: entry.order)
 
 
@@ -35,10 +35,10 @@ def tape_text(tensor: Tensor) -> str:
     lines = []
     for entry in entries:
         sources = [
-            "-" if edge is None else f"leaf {edge.leaf.shape}" if edge.leaf is not None else number[id(edge.entry)]
+            "-" if edge is None else f"leaf {edge[0].shape}" if isinstance(edge[0], Tensor) else number[id(edge[0])]
             for edge in entry.edges
         ]
-        shapes = ", ".join(str(shape) for shape, _, _ in entry.outputs)
+        shapes = ", ".join(map(str, entry.outputs))
         lines.append(
             f"{number[id(entry)]:<{len(str(len(entries))) + 1}}  {type(entry).__name__:<{width}}  "
             f"{', '.join(sources)} -> {shapes}"

@@ -147,6 +147,11 @@ def special(m: int, c: int, draw: Draw) -> Built:
     return [x], {}
 
 
+def follow(channels: int, running_mean: bool, running_var: bool, draw: Draw) -> Built:
+    return [draw(channels), draw.between(0, 2, channels), draw(channels) if running_mean else None,
+            draw.between(0, 2, channels) if running_var else None], {"momentum": 0.1, "unbias": 1.25, "eps": 1e-5}
+
+
 #: N, M, C, G.
 GROUPED = {
     "one": (1, 1, 1, 1), "layer": (13, 1, 17, 1), "rows_of_channels": (5, 1, 96, 1), "instance": (2, 9, 7, 7),
@@ -167,6 +172,10 @@ def grouped_grad(n: int, m: int, c: int, groups: int, weighted: bool, draw: Draw
 
 
 def cases() -> Iterator[Case]:
+    for label, running in {"both": (True, True), "mean": (True, False), "var": (False, True),
+                           "none": (False, False)}.items():
+        for channels in (1, 16, 37):
+            yield Case("batch_norm_follow", f"{label}_{channels}", follow, (channels, *running))
     for number, (label, shape) in enumerate(SHAPES.items()):
         yield Case("batch_norm_stats", label, ordinary, shape, terms=shape[0])
         yield Case("batch_norm_apply", label, apply, (*shape, 0.0, number % 3 > 0, number % 2 > 0))

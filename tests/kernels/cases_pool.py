@@ -48,7 +48,8 @@ class Pool:
         """Positions as max pooling gives them."""
         y = np.empty((self.size[0], *self.outputs, self.size[3]))
         found = np.empty(y.shape, np.uint8 if self.taps <= 256 else np.int32)
-        reference.max_pool2d(draw.random.normal(size=self.size), y, found, **self.window, size=self.outputs)
+        reference.max_pool2d(draw.random.normal(size=self.size), y, found, **self.window, size=self.outputs,
+                             rectified=False)
         return found
 
 
@@ -83,16 +84,19 @@ CHOSEN = {"ties": [0, 1], "special": [0, 1, -1, INF, -INF, NAN], "mostly_minus_i
 OUTSIDE = {"window_in_the_padding": Pool((1, 3, 2, 5), (2, 2), (2, 2), (2, 2, 2, 3))}
 
 
-def max_pool2d(pool: Pool, draw: Draw) -> Built:
-    return [pool.x(draw)], pool.window | {"size": pool.outputs}
+def max_pool2d(pool: Pool, rectified: bool, draw: Draw) -> Built:
+    return [pool.x(draw)], pool.window | {"size": pool.outputs, "rectified": rectified}
 
 
-def max_pool2d_of(pool: Pool, values: list[float], draw: Draw) -> Built:
-    return [draw.few(values, *pool.size)], pool.window | {"size": pool.outputs}
+def max_pool2d_of(pool: Pool, values: list[float], rectified: bool, draw: Draw) -> Built:
+    return [draw.few(values, *pool.size)], pool.window | {"size": pool.outputs, "rectified": rectified}
 
 
-def max_pool2d_grad(pool: Pool, draw: Draw) -> Built:
-    return [pool.y(draw), pool.positions(draw)], pool.window | {"size": pool.size[1:3]}
+def max_pool2d_grad(pool: Pool, somewhere: float, draw: Draw) -> Built:
+    """somewhere: the share of the maxima that have a place in their window."""
+    found = pool.positions(draw)
+    found[draw.random.random(found.shape) > somewhere] = 255
+    return [pool.y(draw), found], pool.window | {"size": pool.size[1:3]}
 
 
 def max_pool2d_pick(pool: Pool, draw: Draw) -> Built:
@@ -114,14 +118,19 @@ def avg_pool2d_grad(pool: Pool, include: bool, divisor: int, draw: Draw) -> Buil
 
 def cases() -> Iterator[Case]:
     for label, pool in (POOLS | DILATED).items():
-        yield Case("max_pool2d", label, max_pool2d, (pool,))
-        yield Case("max_pool2d_grad", label, max_pool2d_grad, (pool,), terms=pool.taps)
+        yield Case("max_pool2d", label, max_pool2d, (pool, False))
+        yield Case("max_pool2d_grad", label, max_pool2d_grad, (pool, 1.0), terms=pool.taps)
+        if pool.taps <= 255:
+            yield Case("max_pool2d", f"{label}_rectified", max_pool2d, (pool, True))
+            yield Case("max_pool2d_grad", f"{label}_rectified", max_pool2d_grad, (pool, 0.6), terms=pool.taps)
         yield Case("max_pool2d_pick", label, max_pool2d_pick, (pool,))
         if label != "window_outside":  # has no place in the plane to name
             yield Case("max_pool2d_index", label, max_pool2d_index, (pool,), (np.float64,))
     for label in ("halves", "ceil_mode_padded", "overlapping", "large", "window_of_272"):
         for how, values in CHOSEN.items():
-            yield Case("max_pool2d", f"{how}_{label}", max_pool2d_of, (POOLS[label], values))
+            yield Case("max_pool2d", f"{how}_{label}", max_pool2d_of, (POOLS[label], values, False))
+            if POOLS[label].taps <= 255:
+                yield Case("max_pool2d", f"{how}_{label}_rectified", max_pool2d_of, (POOLS[label], values, True))
     for label, pool in (POOLS | OUTSIDE).items():
         for how, include, divisor in (("inside", False, 0), ("padded", True, 0), ("by_3", False, 3)):
             if how == "inside" or any(pool.padding) or any(pool.overhang):  # else all places count

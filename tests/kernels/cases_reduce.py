@@ -1,6 +1,7 @@
 """Cases of the reductions and of softmax."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,22 @@ TIES = ("primes", "rows", "columns", "long", "vector_wide", "large_rows", "large
 #: Values that decide a maximum: NaN wins, and is compared with infinities of both signs.
 IGNORED = -100
 EXTREMES = [0, 1, -1, INF, -INF, NAN]
+
+
+def summands(o: int, r: int, i: int, scale: float, draw: Draw) -> Built:
+    return ordinary(o, r, i, draw)[0], {"scale": scale}
+
+
+def chosen_summands(values: list[float], shape: tuple[int, ...], draw: Draw) -> Built:
+    return chosen(values, shape, draw)[0], {"scale": 1.0}
+
+
+def given_summands(values: list[Any], draw: Draw) -> Built:
+    return given(values, draw)[0], {"scale": 1.0}
+
+
+def reduce_sum_grad(o: int, r: int, i: int, draw: Draw) -> Built:
+    return [draw(o, i)], {"length": r, "scale": 0.3}
 
 
 def softmax(o: int, d: int, i: int, draw: Draw) -> Built:
@@ -61,7 +78,9 @@ def cross_entropy_grad(rows: int, classes: int, draw: Draw) -> Built:
 def cases() -> Iterator[Case]:
     summed = (*FLOATS, np.int64)
     for label, shape in (SHAPES | OF_NOTHING).items():
-        yield Case("reduce_sum", label, ordinary, shape, summed, terms=shape[1])
+        yield Case("reduce_sum", label, summands, (*shape, 1.0), summed, terms=shape[1])
+        yield Case("reduce_sum", f"{label}_scaled", summands, (*shape, 0.3), terms=shape[1])
+        yield Case("reduce_sum_grad", label, reduce_sum_grad, shape)
         yield Case("softmax", label, softmax, shape, terms=shape[1])
         yield Case("softmax_grad", label, softmax_grad, shape, terms=shape[1])
         yield Case("log_softmax", label, softmax, shape, terms=shape[1])
@@ -70,9 +89,9 @@ def cases() -> Iterator[Case]:
                          "empty": (0, 5)}.items():  # fmt: skip
         yield Case("cross_entropy", label, cross_entropy, shape, terms=shape[1])
         yield Case("cross_entropy_grad", label, cross_entropy_grad, shape, terms=shape[1])
-    yield Case("reduce_sum", "special", chosen, ([1, 2, INF, NAN], (13, 3, 17)))
-    yield Case("reduce_sum", "infinities_cancel", chosen, ([1, INF, -INF], (7, 3, 5)))
-    yield Case("reduce_sum", "wide", given, ([[[2**53], [1], [2**53 + 1], [-2**60]]],), (np.int64,))
+    yield Case("reduce_sum", "special", chosen_summands, ([1, 2, INF, NAN], (13, 3, 17)))
+    yield Case("reduce_sum", "infinities_cancel", chosen_summands, ([1, INF, -INF], (7, 3, 5)))
+    yield Case("reduce_sum", "wide", given_summands, ([[[2**53], [1], [2**53 + 1], [-2**60]]],), (np.int64,))
     yield Case("softmax", "special", softmax_special, terms=5)
     yield Case("log_softmax", "special", softmax_special, terms=5)
     for name in ("reduce_max", "reduce_min"):

@@ -211,8 +211,8 @@ def test_an_index_outside(name: str, wrong: int) -> None:
 
 def test_sum() -> None:
     x = normal(3, 5, 7)
-    close(run("reduce_sum", x), x.sum(axis=1))
-    close(run("reduce_sum", normal(3, 0, 7)), np.zeros((3, 7)))
+    close(run("reduce_sum", x, scale=1.0), x.sum(axis=1))
+    close(run("reduce_sum", normal(3, 0, 7), scale=1.0), np.zeros((3, 7)))
 
 
 @pytest.mark.parametrize("name", ["max", "min"])
@@ -351,7 +351,7 @@ def test_max_pooling_and_its_kin(torch: Any, pool: Pool) -> None:
     x = channels_first(torch, values).requires_grad_()
     y, padded_index = torch_max_pool(torch, x, pool)
     y.backward(channels_first(torch, dy))
-    got, position = run("max_pool2d", values, **pool.window, size=pool.outputs)
+    got, position = run("max_pool2d", values, **pool.window, size=pool.outputs, rectified=False)
     np.testing.assert_array_equal(got, channels_last(y))
     close(run("max_pool2d_grad", dy, position, size=pool.size[1:3], **pool.window), channels_last(x.grad))
     np.testing.assert_array_equal(run("max_pool2d_pick", values, position, **pool.window), got)
@@ -365,19 +365,19 @@ def test_max_pooling_by_hand() -> None:
     inf, nan = np.inf, np.nan
     x = np.array([[3, 1, 3, nan], [2, 3, -inf, nan], [-inf, -inf, 0, 0], [-inf, -inf, 0, 0]]).reshape(1, 4, 4, 1)
     window = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
-    y, position = run("max_pool2d", x, size=(2, 2), **window)
+    y, position = run("max_pool2d", x, size=(2, 2), **window, rectified=False)
     np.testing.assert_array_equal(y.ravel(), [3, nan, -inf, 0])
     np.testing.assert_array_equal(position.ravel(), [0, 1, 0, 0])  # the first 3, the first NaN, the first -inf
     np.testing.assert_array_equal(run("max_pool2d_index", position, size=(4, 4), **window).ravel(), [0, 3, 8, 10])
     shifted = window | {"padding": (1, 1)}
-    _, position = run("max_pool2d", x, size=(3, 3), **shifted)
+    _, position = run("max_pool2d", x, size=(3, 3), **shifted, rectified=False)
     np.testing.assert_array_equal(position[0, :, :, 0], [[3, 3, 2], [1, 0, 0], [1, 1, 0]])
 
 
 def test_max_pooling_of_a_window_outside() -> None:
     window = {"kernel": (2, 1), "stride": (1, 1), "padding": (2, 0), "dilation": (3, 1)}
     x = np.full((1, 1, 1, 1), 5.0)  # the windows of a single row at 0: rows -2 and 1, rows -1 and 2
-    y, position = run("max_pool2d", x, size=(2, 1), **window)
+    y, position = run("max_pool2d", x, size=(2, 1), **window, rectified=False)
     np.testing.assert_array_equal(y.ravel(), [-np.inf, -np.inf])
     np.testing.assert_array_equal(position.ravel(), [0, 0])
     dx = run("max_pool2d_grad", np.ones_like(y), position, size=(1, 1), **window)
@@ -421,7 +421,7 @@ def test_pooling_gradients_are_adjoint(label: str) -> None:
                   "divisor": 0}
         dx = run("avg_pool2d_grad", dy, size=pool.size[1:3], **params)
         close(np.sum(dx * x), np.sum(dy * run("avg_pool2d", x, size=pool.outputs, **params)))
-    _, position = run("max_pool2d", normal(*pool.size), size=pool.outputs, **pool.window)
+    _, position = run("max_pool2d", normal(*pool.size), size=pool.outputs, **pool.window, rectified=False)
     dx = run("max_pool2d_grad", dy, position, size=pool.size[1:3], **pool.window)
     close(np.sum(dx * x), np.sum(dy * run("max_pool2d_pick", x, position, **pool.window)))
 

@@ -133,7 +133,7 @@ def test_sizes_that_params_give() -> None:
     sampled = sizes("affine_sample", (2, 5, 6, 3), (2, 2, 3), size=(7, 8))
     assert (sampled["N"], sampled["P"], sampled["Q"], sampled["C"]) == (2, 7, 8, 3)
     window = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
-    pooled = sizes("max_pool2d", (1, 6, 6, 2), size=(3, 2), **window)
+    pooled = sizes("max_pool2d", (1, 6, 6, 2), size=(3, 2), rectified=False, **window)
     assert (pooled["P"], pooled["Q"]) == (3, 2)
     pooled = sizes("batch_norm_pool", (1, 7, 6, 2), (2,), (2,), None, None, kernel=(3, 2), activation="relu")
     assert (pooled["P"], pooled["Q"]) == (2, 3)

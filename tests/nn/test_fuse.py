@@ -129,8 +129,7 @@ def kernels(net: Callable[[], Any]) -> list[str]:
 
 def test_what_runs_in_training():
     net, x = model(RUNS["conv_relu_norm_pool_dropout"], "float32"), picture("float32")
-    assert kernels(lambda: net(x)) == ["conv2d_forward", "batch_norm_stats", "average_step", "average_step", "rstd",
-                                       "batch_norm_pool"]  # fmt: skip
+    assert kernels(lambda: net(x)) == ["conv2d_forward", "batch_norm_stats", "batch_norm_follow", "batch_norm_pool"]
     y = net(x)
     names = kernels(lambda: y.sum().backward())
     assert "batch_norm_pool_grad" in names and "relu_grad" not in names and "dropout" not in names
@@ -291,6 +290,103 @@ def test_rows_of_layers_inside_rows_are_fused_across_and_hooks_on_them_hold():
 def test_a_forward_that_somebody_put_in_place_runs(monkeypatch):
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * 0)
     assert not quiet(model(RUNS["conv_relu"], "float32"), picture("float32")).any()
+
+
+def test_what_a_layer_does_to_those_behind_it_holds_at_once():
+    class Spy(nn.Module):
+        def forward(self, x):
+            for layer in net[1:]:
+                layer.register_forward_hook(lambda module, inputs, output: seen.append(type(module).__name__))
+            return x
+
+    seen: list[str] = []
+    net = nn.Sequential(Spy(), conv(), nn.ReLU(), nn.Sequential(norm(), nn.GELU()))
+    net(picture("float32"))
+    assert seen == ["Conv2d", "ReLU", "Sequential"]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_change_between_two_calls_is_seen(recorded):
+    """The same row of layers, with another setting, another layer or another mode."""
+    net, x = model(RUNS["conv_relu_norm_pool_dropout"], "float64"), picture("float64")
+    net.append(conv_of_5()).append(nn.BatchNorm2d(2)).to("float64")
+
+    def compare() -> None:
+        found = []
+        for on in (True, False):
+            with mc.fusion(on):
+                mc.manual_seed(1)
+                found.append(net(x).numpy() if recorded else quiet(net, x))
+        np.testing.assert_allclose(*found, atol=1e-12)
+
+    def dropped() -> None:
+        net[4].p = 1.0
+
+    def stretched() -> None:
+        net[0].stride = 2
+
+    def larger() -> None:
+        net[3].kernel_size = net[3].stride = (1, 2)
+
+    def overlapping() -> None:
+        net[3].kernel_size = 3
+
+    def replaced() -> None:
+        net[1] = nn.SiLU()
+
+    def gone() -> None:
+        del net._modules["1"]
+
+    changes = [compare, dropped, stretched, net.eval, net[2].train, net.train, larger, overlapping, replaced, net.eval,
+               gone, net.train]
+    for change in changes:
+        change()
+        compare()
+
+
+def test_a_relu_before_a_pooling_leaves_it_its_gradient():
+    net, x = model(RUNS["conv_relu_pool"], "float32"), picture("float32")
+    with mc.trace_kernels() as trace:
+        net(x).sum().backward()
+    assert not {"relu", "relu_grad"} & {run.kernel for run in trace}
+
+
+@pytest.mark.parametrize("call", [
+    lambda net, x: run(x, *net[:2], add=mc.ones(2, 7, 9, 1)),
+    lambda net, x: run(x, *net[:1], add=mc.ones(1, 7, 9, 5)),
+    lambda net, x: net[1:](mc.ones(2, 1, 1, 5)),
+    lambda net, x: net[1:](mc.ones(2, 8, 5)),
+    lambda net, x: net(x.to("float64")),
+    lambda net, x: net(mc.ones(7, 9, 3)),
+    lambda net, x: setattr(net[4], "p", 2.0) or net.train()(x),
+    lambda net, x: net[1].to("float64") and net(x),
+])  # fmt: skip
+@pytest.mark.parametrize("recorded", [True, False])
+def test_errors_read_alike_fused_or_not(call, recorded):
+    texts = []
+    for on in (True, False):
+        net = model(RUNS["conv_norm_gelu_pool_dropout"], "float32").eval()
+        with mc.fusion(on), pytest.raises((TypeError, ValueError)) as error:
+            if recorded:
+                call(net.train(), picture("float32"))
+            else:
+                with mc.no_grad():
+                    call(net, picture("float32"))
+        texts.append(str(error.value))
+    assert texts[0] == texts[1]
+
+
+def test_filters_kept_for_inference_are_counted_and_given_back():
+    mc.memory.clear()
+    net, x = model(RUNS["conv_relu"], "float32").eval(), picture("float32")
+    assert mc.memory.stats()["prepared"] == 0
+    expected = quiet(net, x)
+    assert mc.memory.stats()["prepared"] >= net[0].weight.array.nbytes
+    mc.memory.clear()
+    assert mc.memory.stats()["prepared"] == 0
+    np.testing.assert_array_equal(quiet(net, x), expected)
+    del net
+    assert mc.memory.stats()["prepared"] == 0
 
 
 def test_fusion_is_a_matter_of_the_thread_and_can_be_used_again():

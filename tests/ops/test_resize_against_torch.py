@@ -53,6 +53,14 @@ def test_nearest_takes_the_same_places_for_all_sizes(mode):
             assert np.array_equal(got.numpy().ravel(), want.numpy().ravel()), (length, size)
 
 
+def test_an_empty_batch():
+    for mode in ("nearest", "bilinear", "bicubic", "area"):
+        same_as_torch(
+            lambda x, mode=mode: F.interpolate(x, size=(3, 9), mode=mode),
+            lambda T, x, mode=mode: last(T.interpolate(first(x), size=(3, 9), mode=mode)), X[2][:0],
+        )
+
+
 def test_what_is_not_a_number_touches_its_neighbours_only():
     x = RNG.standard_normal((1, 8, 8, 2))
     x[0, 2, 5, 1], x[0, 6, 1, 0] = np.nan, np.inf

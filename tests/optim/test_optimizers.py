@@ -274,3 +274,27 @@ def test_a_gradient_that_does_not_fit_stops_the_step_before_it_begins():
     with pytest.raises(ValueError, match=r"SGD: a gradient is float64 \(4,\) on cpu, its parameter float64 \(5,\)"):
         opt.step()
     np.testing.assert_array_equal(params[0].numpy(), before)
+
+
+def test_parameters_on_one_memory_are_moved_one_after_the_other():
+    """As many as keep two threads busy: each takes its own gradient off what the one before it left."""
+    start = np.random.default_rng(3).normal(size=300_000).astype(np.float32)
+    memory = mc.tensor(start)
+    params = [mc.nn.Parameter(memory), mc.nn.Parameter(memory)]
+    for number, param in enumerate(params, 1):
+        param.grad = mc.tensor(np.full(start.shape, number, np.float32))
+    optim.SGD(params, lr=0.5).step()
+    np.testing.assert_array_equal(memory.numpy(), (start - np.float32(0.5)) - np.float32(1.0))
+
+
+def test_parameters_of_both_dtypes_move_in_one_step():
+    params = [mc.nn.Parameter(mc.ones(3, dtype=dtype)) for dtype in ("float32", "float64", "float32")]
+    for param in params[:2]:
+        param.grad = mc.ones(3, dtype=param.dtype)
+    opt = optim.Adam(params, lr=0.1)
+    opt.step()
+    params[2].grad = mc.ones(3)
+    opt.step()
+    for param, steps in zip(params, (2, 2, 1), strict=True):
+        assert opt.state[param]["step"] == steps
+        np.testing.assert_allclose(param.numpy(), 1 - 0.1 * steps, rtol=1e-5)
