@@ -29,7 +29,16 @@ class Anomaly:
 @contextmanager
 def detect_anomaly() -> Iterator[None]:
     """Inside, backward raises RuntimeError at the first op that gives a NaN gradient, naming the op and the line that
-    called it. Run the forward pass inside too: it is then that lines are noted. Slow; for debugging."""
+    called it. Run the forward pass inside too: it is then that lines are noted. Slow; for debugging.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor(0.0, requires_grad=True)
+    >>> with mc.detect_anomaly():  # doctest: +ELLIPSIS
+    ...     (0 * x.log()).backward()
+    Traceback (most recent call last):
+    ...
+    RuntimeError: Log.backward gave NaN as the gradient of its input 0; called from ...: (0 * x.log()).backward()
+    """
     before, Anomaly.on = Anomaly.on, True
     try:
         yield

@@ -55,6 +55,13 @@ def checkpoint(function: Callable[..., Any], *inputs: Any) -> Any:
 
     The function must do the same when run again. Random numbers come out the same; the running statistics of a batch
     norm move twice.
+
+    >>> import minicnn as mc
+    >>> block = mc.nn.Sequential(mc.nn.Conv2d(3, 8, 3), mc.nn.ReLU())
+    >>> y = mc.checkpoint(block, mc.ones(1, 5, 5, 3))  # as block(...), but the tape keeps the input alone
+    >>> y.sum().backward()
+    >>> y.shape, block[0].weight.grad.shape
+    ((1, 3, 3, 8), (3, 3, 3, 8))
     """
     place = random.get_state()
 

@@ -38,16 +38,36 @@ def to_numpy(array: Any) -> np.ndarray:
 
 
 def cuda_is_available() -> bool:
-    """Whether device="cuda" can be used."""
+    """Whether device="cuda" can be used.
+
+    >>> import minicnn as mc
+    >>> device = "cuda" if mc.cuda_is_available() else "cpu"
+    >>> mc.zeros(3, device=device).shape
+    (3,)
+    """
     return False
 
 
 def set_num_threads(count: int) -> None:
-    """How many threads the CPU kernels use, 1 to 1024. Results don't depend on it."""
+    """How many threads the CPU kernels use, 1 to 1024; ValueError otherwise. Results don't depend on it.
+
+    >>> import minicnn as mc
+    >>> before = mc.get_num_threads()
+    >>> mc.set_num_threads(1)
+    >>> mc.get_num_threads()
+    1
+    >>> mc.set_num_threads(before)
+    """
     if not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
         raise ValueError(f"set_num_threads: expected an int from 1 to {MOST_THREADS}, got {count!r}")
     cpu.set_num_threads(count)
 
 
 def get_num_threads() -> int:
+    """How many threads the CPU kernels use: one a processor that this process may use, unless set otherwise.
+
+    >>> import minicnn as mc
+    >>> mc.get_num_threads() >= 1
+    True
+    """
     return cpu.get_num_threads()

@@ -155,13 +155,8 @@ def _check_shape(
                 )
 
 
-def _output(
-    argument: Argument,
-    dtypes: dict[str, np.dtype],
-    sizes: dict[str, int],
-    shapes: dict[str, tuple[int, ...]],
-    params: dict[str, Any],
-) -> tuple[tuple[int, ...], np.dtype]:
+def _output(argument: Argument, dtypes: dict[str, np.dtype], sizes: dict[str, int],
+            shapes: dict[str, tuple[int, ...]], params: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype]:
     if argument.kind == "p":
         window = params["kernel"][0] * params["kernel"][1]
         dtype = np.dtype(np.uint8 if window <= 256 else np.int32)
@@ -240,7 +235,10 @@ def set_conv_algorithm(name: str) -> None:
 
     Winograd's algorithm does 3x3 and 5x5 filters with stride 1, dilation 1 and one group in float32, with errors of at
     most 5e-5 of the largest result; NaN and infinity spread to the squares of 4x4 (2x2) outputs that see them. The
-    direct one does what it can't; `trace_kernels` shows which ran.
+    direct one does what it can't; `trace_kernels` shows which ran. ValueError for another name.
+
+    >>> set_conv_algorithm("direct")
+    >>> set_conv_algorithm("auto")
     """
     global _conv_algorithm
     known = ("auto", "direct", "winograd", "reference")

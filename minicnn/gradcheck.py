@@ -24,6 +24,13 @@ def gradcheck(
     inputs: float64 tensors, at least one requiring a gradient. The outputs are weighted by fixed random numbers, so
     that errors can't cancel. True if |numeric - tape| <= atol + rtol * |numeric| everywhere; else an AssertionError
     that names input and element, or False if not raise_exception.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([1.0, 2.0, 3.0], dtype="float64", requires_grad=True)
+    >>> mc.gradcheck(lambda x: x.exp() * x, x)
+    True
+    >>> mc.gradcheck(lambda x: x.detach() * x, x, raise_exception=False)  # the tape knows of one factor only
+    False
     """
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, t in enumerate(tensors) if t.requires_grad]
@@ -63,7 +70,16 @@ def gradgradcheck(
     rtol: float = 1e-3,
     raise_exception: bool = True,
 ) -> bool:
-    """gradcheck of the gradients: as functions of the inputs and of the gradient that comes in."""
+    """gradcheck of the gradients: as functions of the inputs and of the gradient that comes in.
+
+    inputs, eps, atol, rtol, raise_exception: as for gradcheck. grad_outputs: the gradients that come in, one for each
+    output, float64; random unless given.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([[1.0, 2.0], [3.0, 5.0]], dtype="float64", requires_grad=True)
+    >>> mc.gradgradcheck(mc.nn.functional.softmax, x)
+    True
+    """
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None:
         rng = np.random.default_rng(_RNG_SEED)

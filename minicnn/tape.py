@@ -152,12 +152,22 @@ class recording(ContextDecorator):  # noqa: N801 - used like a function
 
 
 def no_grad() -> recording:
-    """`with no_grad():` nothing is recorded inside. Also a decorator."""
+    """`with no_grad():` nothing is recorded inside. Also a decorator.
+
+    >>> with no_grad():
+    ...     (ones(2, requires_grad=True) * 2).requires_grad
+    False
+    """
     return recording(False)
 
 
 def enable_grad() -> recording:
-    """`with enable_grad():` record again, inside a no_grad."""
+    """`with enable_grad():` record again, inside a no_grad. Also a decorator.
+
+    >>> with no_grad(), enable_grad():
+    ...     (ones(2, requires_grad=True) * 2).requires_grad
+    True
+    """
     return recording(True)
 
 
@@ -373,6 +383,11 @@ def grad(
     """Gradients of `outputs` (their sum, weighted by grad_outputs) by `inputs`, without touching any `.grad`.
 
     Returns a tuple, one Tensor per input; None for an input that the outputs don't depend on if allow_unused.
+
+    >>> x = ones(3, requires_grad=True)
+    >>> (slope,) = grad((x**3).sum(), x, create_graph=True)  # 3 x^2
+    >>> slope.tolist(), grad(slope.sum(), x)[0].tolist()  # 6 x
+    ([3.0, 3.0, 3.0], [6.0, 6.0, 6.0])
     """
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)

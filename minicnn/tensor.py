@@ -3,7 +3,7 @@
 The file knows nothing of ops. The files that define them attach themselves here as methods and operators (see
 `method`), so that `x.exp()` and `x + y` work and no import goes in circles: `backward` and hooks come from tape.py,
 arithmetic and mathematics from ops/elementwise.py, comparisons from ops/compare.py, `sum` and its like from
-ops/reduce.py, shapes and indexing from ops/shape.py, `@` from ops/matmul.py, `to` from ops/broadcast.py.
+ops/reduce.py, shapes from ops/shape.py, x[i] from ops/getitem.py, `@` from ops/matmul.py, `to` from ops/broadcast.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,14 +32,8 @@ class Tensor:
     __array_ufunc__ = None  # NumPy on the left of an operator leaves it to us
     __array_priority__ = 1000
 
-    def __init__(
-        self,
-        array: Any,
-        requires_grad: bool = False,
-        entry: Any = None,
-        index: int = 0,
-        version: list[int] | None = None,
-    ):
+    def __init__(self, array: Any, requires_grad: bool = False, entry: Any = None, index: int = 0,
+                 version: list[int] | None = None):
         self.array = array
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
@@ -52,28 +46,13 @@ class Tensor:
 
         def __getattr__(self, name: str) -> Callable[..., Any]: ...
         def __add__(self, other: Any) -> "Tensor": ...
-        def __radd__(self, other: Any) -> "Tensor": ...
-        def __sub__(self, other: Any) -> "Tensor": ...
-        def __rsub__(self, other: Any) -> "Tensor": ...
-        def __mul__(self, other: Any) -> "Tensor": ...
-        def __rmul__(self, other: Any) -> "Tensor": ...
-        def __truediv__(self, other: Any) -> "Tensor": ...
-        def __rtruediv__(self, other: Any) -> "Tensor": ...
-        def __pow__(self, other: Any) -> "Tensor": ...
-        def __rpow__(self, other: Any) -> "Tensor": ...
-        def __matmul__(self, other: Any) -> "Tensor": ...
-        def __rmatmul__(self, other: Any) -> "Tensor": ...
         def __neg__(self) -> "Tensor": ...
-        def __lt__(self, other: Any) -> "Tensor": ...
-        def __le__(self, other: Any) -> "Tensor": ...
-        def __gt__(self, other: Any) -> "Tensor": ...
-        def __ge__(self, other: Any) -> "Tensor": ...
         def __eq__(self, other: object) -> "Tensor": ...  # type: ignore[override]
         def __ne__(self, other: object) -> "Tensor": ...  # type: ignore[override]
-        def __and__(self, other: Any) -> "Tensor": ...
-        def __or__(self, other: Any) -> "Tensor": ...
-        def __invert__(self) -> "Tensor": ...
-        def __getitem__(self, index: Any) -> "Tensor": ...
+
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __add__
+        __matmul__ = __rmatmul__ = __and__ = __or__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __add__
+        __invert__ = __neg__
 
     # ------------------------------------------------------------------------------------------------ what it is
 
@@ -112,11 +91,8 @@ class Tensor:
         text = np.array2string(self.numpy(), separator=", ", prefix="tensor(", precision=4, threshold=200)
         notes = "" if self.dtype in (FLOATS[0], DTYPES[2], DTYPES[3]) else f", dtype={self.dtype}"
         notes += "" if self.device == "cpu" else f", device={self.device!r}"
-        notes += (
-            f", made by {type(self.entry).__name__}"
-            if self.entry is not None
-            else (", requires_grad=True" if self.requires_grad else "")
-        )
+        asked = ", requires_grad=True" if self.requires_grad else ""
+        notes += asked if self.entry is None else f", made by {type(self.entry).__name__}"
         return f"tensor({text}{notes})"
 
     # ------------------------------------------------------------------------------------------ out of the tensor
@@ -315,10 +291,13 @@ def _rebuild(cls: type[Tensor], array: np.ndarray, device: str, requires_grad: b
     return made
 
 
-def full(
-    shape: int | Sequence[int], value: float, dtype: Any = np.float32, device: str = "cpu", requires_grad: bool = False
-) -> Tensor:
-    """A tensor filled with one value."""
+def full(shape: int | Sequence[int], value: float, dtype: Any = np.float32, device: str = "cpu",
+         requires_grad: bool = False) -> Tensor:
+    """A tensor filled with one value. shape: an int or a sequence of ints; ValueError if one is below 0.
+
+    >>> full((1, 2), 7).tolist()
+    [[7.0, 7.0]]
+    """
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     if any(not isinstance(s, int | np.integer) or s < 0 for s in sizes):
         raise ValueError(f"shape: expected non-negative ints, got {shape!r}")
@@ -330,12 +309,20 @@ def full(
 
 
 def zeros(*shape: Any, dtype: Any = np.float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
-    """zeros((2, 3)) or zeros(2, 3)."""
+    """A tensor of zeros: zeros(2, 3) or zeros((2, 3)).
+
+    >>> zeros(1, 2).tolist(), zeros(3, dtype="int64").tolist()
+    ([[0.0, 0.0]], [0, 0, 0])
+    """
     return full(_shape(shape), 0, dtype, device, requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = np.float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
-    """ones((2, 3)) or ones(2, 3)."""
+    """A tensor of ones: ones(2, 3) or ones((2, 3)).
+
+    >>> ones(1, 2).tolist()
+    [[1.0, 1.0]]
+    """
     return full(_shape(shape), 1, dtype, device, requires_grad)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import importlib
+import inspect
 import io
 import re
 import runpy
@@ -18,12 +19,28 @@ MODULES = sorted(
     ".".join(("minicnn", *p.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
     for p in PACKAGE.rglob("*.py")
 )
+# What users import functions from. (Most functions of `data` read files that are not here.)
+PUBLIC = ("minicnn", "minicnn.nn.functional", "minicnn.nn", "minicnn.optim", "minicnn.train", "minicnn.models",
+          "minicnn.io", "minicnn.vis", "minicnn.teach")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_function_has_an_example(name):
+    package = importlib.import_module(name)
+    names = getattr(package, "__all__", [key for key in vars(package) if not key.startswith("_")])
+    functions = {key: getattr(package, key) for key in names if inspect.isfunction(getattr(package, key))}
+    run = set()
+    for module in {function.__module__ for function in functions.values()}:
+        found = doctest.DocTestFinder().find(importlib.import_module(module))
+        run |= {test.name for test in found if test.examples}
+    without = [key for key, function in functions.items() if f"{function.__module__}.{function.__name__}" not in run]
+    assert not without, f"no example in the docstring of {name}.{f', {name}.'.join(without)}"
 
 
 @pytest.mark.slow

@@ -38,7 +38,15 @@ class Dataset(ABC):
 
 
 class ArrayDataset(Dataset):
-    """Arrays of equal length side by side; sample i holds row i of each of them. The arrays are not copied."""
+    """Arrays of equal length side by side; sample i holds row i of each of them. The arrays are not copied.
+
+    >>> import minicnn as mc
+    >>> import numpy as np
+    >>> data = mc.data.ArrayDataset(np.zeros((100, 32, 32, 3), np.float32), np.arange(100))
+    >>> picture, label = data[7]
+    >>> len(data), picture.shape, int(label)
+    (100, (32, 32, 3), 7)
+    """
 
     def __init__(self, *arrays: Any) -> None:
         if not arrays:
@@ -85,7 +93,14 @@ def check_names(where: str, names: Sequence[str]) -> None:
 
 
 class Subset(Dataset):
-    """The samples of another data set at the given positions, in that order. Nothing is copied."""
+    """The samples of another data set at the given positions, in that order. Nothing is copied.
+
+    >>> import minicnn as mc
+    >>> import numpy as np
+    >>> data = mc.data.ArrayDataset(np.array([10, 20, 30]))
+    >>> [int(number) for (number,) in mc.data.Subset(data, [2, 0])]
+    [30, 10]
+    """
 
     def __init__(self, dataset: Samples, indices: Sequence[int] | np.ndarray) -> None:
         chosen = np.asarray(indices)

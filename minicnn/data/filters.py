@@ -21,14 +21,24 @@ Along = Literal["x", "y"]
 
 
 def identity(size: int = 3) -> np.ndarray:
-    """Leaves a picture as it is: 1 in the middle of size x size zeros; size is odd."""
+    """Leaves a picture as it is: 1 in the middle of size x size zeros; size is odd.
+
+    >>> import minicnn as mc
+    >>> mc.data.filters.identity().astype(int).tolist()
+    [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    """
     kernel = np.zeros((_odd("identity", size), size), np.float32)
     kernel[size // 2, size // 2] = 1
     return kernel
 
 
 def mean(size: int = 3) -> np.ndarray:
-    """The mean of size x size pixels: a blur, with edges of its own."""
+    """The mean of size x size pixels: a blur, with edges of its own.
+
+    >>> import minicnn as mc
+    >>> mc.data.filters.mean(2).tolist()
+    [[0.25, 0.25], [0.25, 0.25]]
+    """
     if not is_int(size) or size < 1:
         raise ValueError(f"mean: size must be a positive int, got {size!r}")
     return np.full((size, size), 1 / size**2, np.float32)
@@ -38,6 +48,12 @@ def gaussian(size: int = 5, sigma: float | None = None) -> np.ndarray:
     """A blur whose weights fall with the distance r from the centre as exp(-r^2 / (2 sigma^2)); they sum to 1.
 
     size: odd. sigma: in pixels; size / 6 unless given, so that the table ends where the weights have vanished.
+
+    >>> import minicnn as mc
+    >>> print(mc.data.filters.gaussian(3, sigma=1.0).round(3))
+    [[0.075 0.124 0.075]
+     [0.124 0.204 0.124]
+     [0.075 0.124 0.075]]
     """
     width = _odd("gaussian", size) / 6 if sigma is None else sigma
     if not width > 0:
@@ -48,22 +64,42 @@ def gaussian(size: int = 5, sigma: float | None = None) -> np.ndarray:
 
 
 def blur() -> np.ndarray:
-    """The 3x3 blur [1 2 1] along both axes, over 16: a Gaussian in whole numbers."""
+    """The 3x3 blur [1 2 1] along both axes, over 16: a Gaussian in whole numbers.
+
+    >>> import minicnn as mc
+    >>> (mc.data.filters.blur() * 16).astype(int).tolist()
+    [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
+    """
     return np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
 
 
 def sharpen() -> np.ndarray:
-    """The picture less its Laplacian: what stands out from its neighbours stands out more."""
+    """The picture less its Laplacian: what stands out from its neighbours stands out more.
+
+    >>> import minicnn as mc
+    >>> mc.data.filters.sharpen().astype(int).tolist()
+    [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]
+    """
     return identity() - laplacian()
 
 
 def prewitt(along: Along = "x") -> np.ndarray:
-    """The difference from left to right ("x") or from top to bottom ("y"), the mean of three rows (Prewitt 1970)."""
+    """The difference from left to right ("x") or from top to bottom ("y"), the mean of three rows (Prewitt 1970).
+
+    >>> import minicnn as mc
+    >>> mc.data.filters.prewitt("x").astype(int).tolist()
+    [[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]]
+    """
     return _difference("prewitt", along, [1, 1, 1])
 
 
 def sobel(along: Along = "x") -> np.ndarray:
-    """Prewitt's with twice the weight in the middle (Sobel & Feldman 1968): edges across the axis `along`."""
+    """Prewitt's with twice the weight in the middle (Sobel & Feldman 1968): edges across the axis `along`.
+
+    >>> import minicnn as mc
+    >>> mc.data.filters.sobel("y").astype(int).tolist()
+    [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]
+    """
     return _difference("sobel", along, [1, 2, 1])
 
 
@@ -71,6 +107,10 @@ def laplacian(diagonals: bool = False) -> np.ndarray:
     """The neighbours' sum less as many times the pixel: a second derivative in all directions, 0 where it is flat.
 
     diagonals: of eight neighbours instead of four.
+
+    >>> import minicnn as mc
+    >>> mc.data.filters.laplacian().astype(int).tolist()
+    [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
     """
     corner = 1 if diagonals else 0
     return np.array([[corner, 1, corner], [1, -4 - 4 * corner, 1], [corner, 1, corner]], np.float32)
@@ -90,12 +130,24 @@ def _odd(name: str, size: int) -> int:
 
 
 def turned(kernel: np.ndarray) -> np.ndarray:
-    """A kernel turned by 180 degrees: correlation with it is the true convolution with the kernel as it was."""
+    """A kernel turned by 180 degrees: correlation with it is the true convolution with the kernel as it was.
+
+    >>> import minicnn as mc
+    >>> import numpy as np
+    >>> mc.data.filters.turned(np.array([[1, 2], [3, 4]])).tolist()
+    [[4, 3], [2, 1]]
+    """
     return np.ascontiguousarray(_table("turned", kernel)[::-1, ::-1])
 
 
 def as_filters(kernel: np.ndarray, channels: int) -> Tensor:
-    """A kernel (kH, kW) as the filters (kH, kW, 1, channels) of a depthwise convolution, the same for each channel."""
+    """A kernel (kH, kW) as the filters (kH, kW, 1, channels) of a depthwise convolution, the same for each channel.
+
+    >>> import minicnn as mc
+    >>> edges = mc.data.filters.as_filters(mc.data.filters.sobel(), channels=3)
+    >>> mc.nn.functional.conv2d(mc.ones(1, 8, 8, 3), edges, groups=3).shape
+    (1, 6, 6, 3)
+    """
     table = np.asarray(_table("as_filters", kernel), np.float32)
     if not is_int(channels) or channels < 1:
         raise ValueError(f"as_filters: channels must be a positive int, got {channels!r}")

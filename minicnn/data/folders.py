@@ -52,6 +52,18 @@ def load_picture_folders(folder: str | PathLike[str], size: tuple[int, int], cha
     """Reads all pictures of FOLDER/train/CLASS/ and FOLDER/test/CLASS/ into memory, as `PictureFolder` reads them.
 
     DataError if the classes of the two differ, or anything else is not as it should be.
+
+    >>> import minicnn as mc
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png"):
+    ...         (Path(folder) / name).parent.mkdir(parents=True)
+    ...         Image.new("RGB", (64, 48)).save(Path(folder) / name)
+    ...     pets = mc.data.load_picture_folders(folder, size=(32, 32))
+    >>> pets.classes, pets.train.arrays[0].shape, pets.test.arrays[1].tolist()
+    (('cat', 'dog'), (2, 32, 32, 3), [0, 1])
     """
     folder = Path(folder)
     train, test = (PictureFolder(folder / split, size, channels) for split in ("train", "test"))

@@ -32,6 +32,12 @@ class DataLoader:
     device: where the Tensors live.
 
     An error while a batch is prepared is raised where the batch is asked for. Leaving the loop early ends the thread.
+
+    >>> import minicnn as mc
+    >>> import numpy as np
+    >>> data = mc.data.ArrayDataset(np.zeros((10, 32, 32, 3), np.float32), np.arange(10))
+    >>> [labels.tolist() for pictures, labels in mc.data.DataLoader(data, batch_size=4)]
+    [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     """
 
     def __init__(self, dataset: Samples, batch_size: int = 1, shuffle: bool = False, seed: int = 0,

@@ -26,6 +26,16 @@ def read_picture(path: str | os.PathLike[str], shape: tuple[int, int, int]) -> n
 
     PNG, JPEG, BMP, GIF, WebP and PPM are read. DataError if the file is missing, damaged, none of these, or of more
     than 80 million pixels.
+
+    >>> import minicnn as mc
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (640, 480), "red").save(Path(folder) / "red.png")
+    ...     picture = mc.data.read_picture(Path(folder) / "red.png", (32, 32, 3))
+    >>> picture.shape, picture[0, 0].tolist()
+    ((32, 32, 3), [255, 0, 0])
     """
     check_shape("read_picture", shape)
     path = Path(path)

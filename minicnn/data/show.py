@@ -25,6 +25,13 @@ def augmentation_figure(before: np.ndarray, after: np.ndarray | None, labels: np
     labels: after the transforms: (N,) class numbers, (N, 1) the weight of the second of two classes, or (N, K) weights
     of the classes; soft ones read "0.7 cat + 0.3 dog". classes: their names.
     ValueError if they do not fit together.
+
+    >>> import minicnn as mc
+    >>> import numpy as np
+    >>> pictures = np.zeros((2, 32, 32, 3), np.uint8)
+    >>> figure = mc.data.augmentation_figure(pictures, pictures[:, :, ::-1], np.array([0, 1]), ("cat", "dog"))
+    >>> type(figure).__name__  # of matplotlib: figure.savefig("augmented.png") draws it
+    'Figure'
     """
     kinds = {"before": np.asarray(before)} | ({} if after is None else {"after": np.asarray(after)})
     _check(kinds, labels)

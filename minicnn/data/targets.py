@@ -10,6 +10,10 @@ def to_one_hot(labels: Any, classes: int) -> np.ndarray:
 
     labels: N ints from 0 to classes - 1; TypeError if they are not ints, ValueError if one is out of range.
     Rows that spread their 1 over several classes are soft targets; `cross_entropy` takes either.
+
+    >>> import minicnn as mc
+    >>> mc.data.to_one_hot([2, 0], classes=3).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     rows = np.asarray(labels)
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):

@@ -15,6 +15,16 @@ def load_state(path: str | Path) -> dict[str, np.ndarray]:
 
     The suffix decides on the format: .safetensors or .npz. FileNotFoundError if there is no such file, ValueError (one
     line that names it) if it is broken or of another format.
+
+    >>> import minicnn as mc
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> with TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder) / "layer.npz", weight=np.ones((2, 3), np.float32), bias=np.zeros(3, np.float32))
+    ...     state = mc.io.load_state(Path(folder) / "layer.npz")
+    >>> mc.nn.Linear(2, 3).load_state_dict(state)
+    LoadResult(missing_keys=[], unexpected_keys=[])
     """
     path = Path(path)
     if not path.is_file():

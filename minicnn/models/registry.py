@@ -41,6 +41,16 @@ def register(name: str, aliases: tuple[str, ...] = ()) -> Callable[[Builder], Bu
 
     The function takes options as keywords, all with defaults that JSON can write down, and returns a Module with an
     attribute `input_shape`, the shape of one input without the batch: (H, W, C) for pictures.
+
+    >>> import minicnn as mc
+    >>> @mc.models.register("resnet18")  # so it is written, but under a name that is free
+    ... def one_layer(classes: int = 10) -> mc.nn.Module:
+    ...     model = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(784, classes))
+    ...     model.input_shape = (28, 28, 1)
+    ...     return model
+    Traceback (most recent call last):
+    ...
+    ValueError: register: the name 'resnet18' belongs to 'resnet18' already
     """
     def add(build: Builder) -> Builder:
         for known in (name, *aliases):
@@ -84,5 +94,10 @@ def create(name: str, **options: Any) -> Module:
 
 
 def list_models() -> list[str]:
-    """The names of all models, in alphabetical order (aliases left out)."""
+    """The names of all models, in alphabetical order (aliases left out).
+
+    >>> import minicnn as mc
+    >>> "resnet18" in mc.models.list_models()
+    True
+    """
     return sorted(_entries)

@@ -30,6 +30,16 @@ def save(model_or_state: Module | Mapping[str, Any], path: str | Path) -> None:
     Of a model that `models.create` made, its `config` is saved too, so that `load` can build it again: "model" and
     "options", and where a training put them there its "recipe", the names of the "classes" and a detector's
     "threshold". Of any other model, only the weights.
+
+    >>> import minicnn as mc
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> model = mc.models.create("smile_detector")
+    >>> with TemporaryDirectory() as folder:
+    ...     mc.save(model, Path(folder) / "smiles.safetensors")
+    ...     again = mc.load(Path(folder) / "smiles.safetensors")
+    >>> again.config["model"], again.training
+    ('smile_detector', False)
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -48,6 +58,16 @@ def load(path: str | Path) -> Module | dict[str, np.ndarray]:
     A file that holds weights alone gives them as a dict of arrays, for a model's `load_state_dict`. FileNotFoundError
     or ValueError, naming the file, if it is not there or can't be used. Random numbers go on as if nothing had been
     drawn.
+
+    >>> import minicnn as mc
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> layer = mc.nn.Linear(2, 3)
+    >>> with TemporaryDirectory() as folder:
+    ...     mc.save(layer, Path(folder) / "layer.safetensors")  # not of models.create: the weights alone
+    ...     state = mc.load(Path(folder) / "layer.safetensors")
+    >>> {name: array.shape for name, array in sorted(state.items())}
+    {'bias': (3,), 'weight': (2, 3)}
     """
     file = Path(path)
     if file.is_dir():

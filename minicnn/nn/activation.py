@@ -137,7 +137,12 @@ class AlongDim(Activation):
 
 @layer
 class Softmax(AlongDim):
-    """exp(x) / sum(exp(x)) along `dim`. See `functional.softmax`."""
+    """exp(x) / sum(exp(x)) along `dim`. See `functional.softmax`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.Softmax()(mc.zeros(1, 4)).tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.dim)

@@ -50,7 +50,13 @@ class AdaptiveAvgPool1d(AdaptivePool):
 
 @layer
 class AdaptiveAvgPool2d(AdaptivePool):
-    """Means over windows that cover x. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.adaptive_avg_pool2d`."""
+    """Means over windows that cover x. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.adaptive_avg_pool2d`.
+
+    >>> import minicnn as mc
+    >>> pool = mc.nn.AdaptiveAvgPool2d((6, 6))
+    >>> pool(mc.ones(1, 13, 13, 8)).shape, pool(mc.ones(1, 20, 31, 8)).shape
+    ((1, 6, 6, 8), (1, 6, 6, 8))
+    """
 
     axes = 2
 

@@ -49,6 +49,14 @@ class Sequential(Container):
     """Calls its modules one after the other, each with what the one before it returned.
 
     Sequential(a, b, c), or Sequential({"name": a, ...}) with names of one's own.
+
+    >>> import minicnn as mc
+    >>> model = mc.nn.Sequential(mc.nn.Conv2d(3, 8, 3), mc.nn.ReLU(), mc.nn.Flatten(), mc.nn.Linear(6 * 6 * 8, 2))
+    >>> model(mc.ones(5, 8, 8, 3)).shape
+    (5, 2)
+    >>> named = mc.nn.Sequential({"filters": mc.nn.Conv2d(3, 8, 3), "pool": mc.nn.MaxPool2d(2)})
+    >>> list(named.state_dict()), named[:1](mc.ones(1, 8, 8, 3)).shape
+    (['filters.weight', 'filters.bias'], (1, 6, 6, 8))
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]):
@@ -74,7 +82,15 @@ class Sequential(Container):
 
 @layer
 class ModuleList(Container):
-    """A list whose modules are registered; calling them is up to the module that holds it."""
+    """A list whose modules are registered; calling them is up to the module that holds it.
+
+    >>> import minicnn as mc
+    >>> branches = mc.nn.ModuleList(mc.nn.Conv2d(3, 4, size, padding="same") for size in (1, 3, 5))
+    >>> mc.concat([branch(mc.ones(1, 8, 8, 3)) for branch in branches], dim=-1).shape
+    (1, 8, 8, 12)
+    >>> len(list(branches.parameters()))
+    6
+    """
 
     def __init__(self, modules: Iterable[Module] = ()):
         super().__init__()

@@ -85,6 +85,10 @@ class Conv1d(Convolution):
 
     weight: (k, in_channels / groups, out_channels); bias: (out_channels,). Both start uniform within 1 / sqrt(fan_in)
     with fan_in = k * in_channels / groups, as in PyTorch.
+
+    >>> import minicnn as mc
+    >>> mc.nn.Conv1d(3, 8, kernel_size=5, stride=2)(mc.ones(2, 100, 3)).shape
+    (2, 48, 8)
     """
 
     axes = 1
@@ -100,6 +104,11 @@ class Conv2d(Convolution):
     weight: (kH, kW, in_channels / groups, out_channels); bias: (out_channels,). Both start uniform within 1 /
     sqrt(fan_in) with fan_in = kH * kW * in_channels / groups, as in PyTorch. groups=in_channels is a depthwise
     convolution; out_channels is a multiple of in_channels then, by the number of filters a channel.
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.Conv2d(3, 8, kernel_size=3, stride=2, padding=1)
+    >>> layer(mc.ones(2, 32, 32, 3)).shape, layer.weight.shape
+    ((2, 16, 16, 8), (3, 3, 3, 8))
     """
 
     axes = 2
@@ -115,6 +124,10 @@ class Conv3d(Convolution):
 
     weight: (kD, kH, kW, in_channels / groups, out_channels); bias: (out_channels,). Both start uniform within 1 /
     sqrt(fan_in) with fan_in = kD * kH * kW * in_channels / groups, as in PyTorch.
+
+    >>> import minicnn as mc
+    >>> mc.nn.Conv3d(1, 8, kernel_size=3, padding="same")(mc.ones(2, 4, 16, 16, 1)).shape
+    (2, 4, 16, 16, 8)
     """
 
     axes = 3
@@ -127,6 +140,13 @@ class Conv3d(Convolution):
 class SeparableConv2d(Module):
     """A convolution of each channel by itself (`depthwise`, depth_multiplier filters a channel, without bias), then a
     1x1 convolution that mixes the channels (`pointwise`). Shapes as for Conv2d. Chollet 2017, "Xception".
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.SeparableConv2d(32, 64, 3, padding=1, bias=False)
+    >>> layer(mc.ones(1, 8, 8, 32)).shape
+    (1, 8, 8, 64)
+    >>> sum(p.numel() for p in layer.parameters())  # 9 * 32 + 32 * 64; a standard convolution has 9 * 32 * 64 = 18432
+    2336
     """
 
     in_order = True

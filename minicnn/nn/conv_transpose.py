@@ -63,6 +63,10 @@ class ConvTranspose1d(TransposedConvolution):
 
     weight: (k, out_channels / groups, in_channels); bias: (out_channels,). Both start uniform within 1 / sqrt(fan_in)
     with fan_in = k * out_channels / groups, as in PyTorch. output_size: see ConvTranspose2d.
+
+    >>> import minicnn as mc
+    >>> mc.nn.ConvTranspose1d(8, 3, kernel_size=4, stride=2, padding=1)(mc.ones(2, 50, 8)).shape
+    (2, 100, 3)
     """
 
     axes = 1
@@ -81,6 +85,12 @@ class ConvTranspose2d(TransposedConvolution):
 
     `layer(x, output_size)` gives an output of that (H_out, W_out) or shape, one of the sizes that the strided
     convolution gives x's size: `output_padding` is worked out for it.
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.ConvTranspose2d(8, 3, kernel_size=3, stride=2, padding=1)
+    >>> x = mc.ones(1, 4, 4, 8)
+    >>> layer(x).shape, layer(x, output_size=(8, 8)).shape
+    ((1, 7, 7, 3), (1, 8, 8, 3))
     """
 
     axes = 2
@@ -96,6 +106,10 @@ class ConvTranspose3d(TransposedConvolution):
 
     weight: (kD, kH, kW, out_channels / groups, in_channels); bias: (out_channels,). Both start uniform within 1 /
     sqrt(fan_in) with fan_in = kD * kH * kW * out_channels / groups, as in PyTorch. output_size: see ConvTranspose2d.
+
+    >>> import minicnn as mc
+    >>> mc.nn.ConvTranspose3d(8, 3, kernel_size=2, stride=2)(mc.ones(1, 2, 4, 4, 8)).shape
+    (1, 4, 8, 8, 3)
     """
 
     axes = 3

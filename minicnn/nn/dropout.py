@@ -22,7 +22,13 @@ class DropoutLayer(Module):
 
 @layer
 class Dropout(DropoutLayer):
-    """In training each element is 0 with probability p, else divided by 1 - p."""
+    """In training each element is 0 with probability p, else divided by 1 - p. See `functional.dropout`.
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.Dropout(p=0.75)
+    >>> sorted(set(layer(mc.ones(1000)).tolist())), set(layer.eval()(mc.ones(1000)).tolist())
+    ([0.0, 4.0], {1.0})
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, self.training)

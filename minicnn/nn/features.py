@@ -43,6 +43,13 @@ def tap(name: str, x: T) -> T:
     """Name an intermediate output inside a forward, for `features`: `x = nn.tap("attention", x)`. Returns x itself.
 
     name: a word without dots. Where nobody asks for anything, this costs no more than a function call.
+
+    >>> import minicnn as mc
+    >>> class Model(mc.nn.Module):
+    ...     def forward(self, x):
+    ...         return mc.nn.tap("doubled", x * 2) + 1
+    >>> mc.nn.features(Model(), "doubled")(mc.ones(2)).tolist()
+    [2.0, 2.0]
     """
     for run in _running.runs:  # the outermost first: what an inner one cuts off, the outer ones have seen
         run.passed.add(name)
@@ -72,6 +79,12 @@ class Features(Module):
     Its parameters are the model's own, its modes too: train(), eval() and the optimizer reach the model through it. The
     outputs are on the tape. Of a layer that runs more than once, or a name that is tapped more than once, it gives the
     first output.
+
+    >>> import minicnn as mc
+    >>> model = mc.nn.Sequential({"conv": mc.nn.Conv2d(3, 8, 3), "relu": mc.nn.ReLU(), "flat": mc.nn.Flatten()})
+    >>> found = mc.nn.Features(model, ["relu", "conv"])(mc.ones(1, 6, 6, 3))
+    >>> {name: output.shape for name, output in found.items()}
+    {'relu': (1, 4, 4, 8), 'conv': (1, 4, 4, 8)}
     """
 
     def __init__(self, model: Module, layers: str | Iterable[str]):

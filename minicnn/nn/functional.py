@@ -3,6 +3,7 @@
 The file only gathers; each function lives beside its gradient in `minicnn/ops/`.
 """
 
+from ..ops import getitem as _getitem  # noqa: F401 - it has no names to gather: it attaches x[index]
 from ..ops.activation import *  # noqa: F403
 from ..ops.adaptive_pool import *  # noqa: F403
 from ..ops.compare import *  # noqa: F403

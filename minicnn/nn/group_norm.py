@@ -27,6 +27,10 @@ class LayerNorm(Module):
     normalized_shape: the sizes of those dimensions, channels last: (C,) or C for each place over its channels, (H, W,
     C) for whole pictures. weight, bias: of that shape, 1 and 0 at first, if elementwise_affine. PyTorch's weights of
     more than one dimension are taken to be those of a picture, channels first. Ba et al. 2016.
+
+    >>> import minicnn as mc
+    >>> mc.nn.LayerNorm(64)(mc.ones(2, 8, 8, 64)).shape, mc.nn.LayerNorm((8, 8, 64)).weight.shape
+    ((2, 8, 8, 64), (8, 8, 64))
     """
 
     in_order = True
@@ -69,6 +73,10 @@ class GroupNorm(Module):
     """Normalisation over groups of neighbouring channels of each picture, see `functional.group_norm`.
 
     weight, bias: (num_channels,), 1 and 0 at first, if affine. Wu & He 2018.
+
+    >>> import minicnn as mc
+    >>> mc.nn.GroupNorm(num_groups=4, num_channels=64)(mc.ones(2, 8, 8, 64)).shape
+    (2, 8, 8, 64)
     """
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):

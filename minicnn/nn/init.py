@@ -92,7 +92,12 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """The same number everywhere."""
+    """The same number everywhere.
+
+    >>> import minicnn as mc
+    >>> mc.nn.init.constant_(mc.zeros(3), 0.5).tolist()
+    [0.5, 0.5, 0.5]
+    """
     with no_grad():
         return tensor.fill_(val)
 
@@ -110,7 +115,12 @@ def ones_(tensor: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------- scaled by the number of inputs
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out): how many inputs an output sums over, and the same seen backwards, C_out * kH * kW."""
+    """(fan_in, fan_out): how many inputs an output sums over, and the same seen backwards, C_out * kH * kW.
+
+    >>> import minicnn as mc
+    >>> mc.nn.init.fans(mc.zeros(3, 3, 16, 32))  # 9 * 16 and 9 * 32
+    (144, 288)
+    """
     if tensor.ndim < 2:
         raise ValueError(f"fans: expected weights (..., inputs, outputs), got {tensor.shape}")
     *window, inputs, outputs = tensor.shape
@@ -122,6 +132,10 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     slope.
 
     He et al. 2015, "Delving deep into rectifiers", equations 10 and 15, for the rectifiers; 5/3 for tanh by experience.
+
+    >>> import minicnn as mc
+    >>> f"{mc.nn.init.calculate_gain('relu'):.3f}"
+    '1.414'
     """
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": sqrt(2.0),
              "leaky_relu": sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))}
@@ -135,6 +149,11 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Uniform within gain * sqrt(6 / (fan_in + fan_out)).
 
     Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks", equation 16.
+
+    >>> import minicnn as mc
+    >>> weight = mc.nn.init.xavier_uniform_(mc.zeros(100, 50))  # within sqrt(6 / 150) = 0.2
+    >>> f"{weight.abs().max().item():.2f}"
+    '0.20'
     """
     _check("xavier_uniform_", tensor)
     bound = gain * sqrt(6 / sum(fans(tensor)))
@@ -166,7 +185,13 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonli
 
 
 def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
-    """Normal with standard deviation gain / sqrt(fan). He et al. 2015, equations 10 (fan_in) and 14 (fan_out)."""
+    """Normal with standard deviation gain / sqrt(fan). He et al. 2015, equations 10 (fan_in) and 14 (fan_out).
+
+    >>> import minicnn as mc
+    >>> weight = mc.nn.init.kaiming_normal_(mc.zeros(3, 3, 64, 256), nonlinearity="relu")  # sqrt(2 / (9 * 64)) = 0.059
+    >>> f"{weight.var().item() ** 0.5:.3f}"
+    '0.059'
+    """
     return normal_(tensor, 0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity))
 
 

@@ -25,6 +25,11 @@ class Linear(Module):
 
     weight: (in_features, out_features); bias: (out_features,). Both start uniform within 1 / sqrt(in_features), as in
     PyTorch.
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.Linear(784, 10)
+    >>> layer(mc.ones(32, 784)).shape, layer.weight.shape
+    ((32, 10), (784, 10))
     """
 
     flat_inputs = ("weight",)
@@ -58,7 +63,12 @@ class Linear(Module):
 
 @layer
 class Flatten(Module):
-    """The dimensions start_dim to end_dim as one; by default all but the batch: (N, H, W, C) to (N, H * W * C)."""
+    """The dimensions start_dim to end_dim as one; by default all but the batch: (N, H, W, C) to (N, H * W * C).
+
+    >>> import minicnn as mc
+    >>> mc.nn.Flatten()(mc.ones(2, 4, 4, 3)).shape
+    (2, 48)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
         super().__init__()
@@ -78,7 +88,14 @@ class Flatten(Module):
 
 @layer
 class Identity(Module):
-    """Returns its input. Arguments are accepted and ignored, so that it can stand for any layer."""
+    """Returns its input. Arguments are accepted and ignored, so that it can stand for any layer.
+
+    >>> import minicnn as mc
+    >>> model = mc.nn.Sequential(mc.nn.Linear(3, 2), mc.nn.Dropout())
+    >>> model[1] = mc.nn.Identity()  # no more dropout, and all places stay as they are
+    >>> model(mc.ones(1, 3)).shape
+    (1, 2)
+    """
 
     in_order = True
 

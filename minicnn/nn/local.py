@@ -79,6 +79,11 @@ class LocallyConnected1d(LocallyConnected):
 
     weight: (L_out, k, in_channels, out_channels); bias: (L_out, out_channels). Both start uniform within 1 /
     sqrt(k * in_channels).
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.LocallyConnected1d(2, 4, kernel_size=3, input_size=10)
+    >>> layer(mc.ones(1, 10, 2)).shape, layer.weight.shape
+    ((1, 8, 4), (8, 3, 2, 4))
     """
 
     axes = 1
@@ -95,6 +100,11 @@ class LocallyConnected2d(LocallyConnected):
 
     weight: (H_out, W_out, kH, kW, in_channels, out_channels); bias: (H_out, W_out, out_channels). Both start uniform
     within 1 / sqrt(kH * kW * in_channels).
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.LocallyConnected2d(3, 8, kernel_size=3, input_size=(6, 5))
+    >>> layer(mc.ones(2, 6, 5, 3)).shape, layer.weight.shape
+    ((2, 4, 3, 8), (4, 3, 3, 3, 3, 8))
     """
 
     axes = 2
@@ -111,6 +121,11 @@ class TiledConv2d(Local):
 
     weight: (t_h, t_w, kH, kW, in_channels, out_channels); bias: (t_h, t_w, out_channels). Both start uniform within
     1 / sqrt(kH * kW * in_channels).
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.TiledConv2d(3, 8, kernel_size=3, tiles=2)
+    >>> layer(mc.ones(2, 6, 5, 3)).shape, layer.weight.shape
+    ((2, 4, 3, 8), (2, 2, 3, 3, 3, 8))
     """
 
     axes = 2

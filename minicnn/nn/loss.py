@@ -21,7 +21,14 @@ class Loss(Module):
 
 @layer
 class CrossEntropyLoss(Loss):
-    """Softmax and negative log-likelihood. weight: one a class. See `functional.cross_entropy`."""
+    """Softmax and negative log-likelihood. weight: one a class. See `functional.cross_entropy`.
+
+    >>> import minicnn as mc
+    >>> loss = mc.nn.CrossEntropyLoss(ignore_index=-1)
+    >>> logits = mc.tensor([[0.0, 0.0], [0.0, 0.0]])  # undecided: log(2)
+    >>> f"{loss(logits, mc.tensor([1, -1])).item():.3f}"
+    '0.693'
+    """
 
     def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean",
                  label_smoothing: float = 0.0):
@@ -35,7 +42,12 @@ class CrossEntropyLoss(Loss):
 
 @layer
 class NLLLoss(Loss):
-    """Negative log-likelihood of log-probabilities. weight: one a class. See `functional.nll_loss`."""
+    """Negative log-likelihood of log-probabilities. weight: one a class. See `functional.nll_loss`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.NLLLoss()(mc.tensor([[-1.0, -2.0], [-3.0, -4.0]]), mc.tensor([0, 1])).item()
+    2.5
+    """
 
     def __init__(self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"):
         super().__init__(reduction, weight)
@@ -47,7 +59,12 @@ class NLLLoss(Loss):
 
 @layer
 class BCELoss(Loss):
-    """Binary cross-entropy of probabilities. See `functional.binary_cross_entropy`."""
+    """Binary cross-entropy of probabilities. See `functional.binary_cross_entropy`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.BCELoss()(mc.tensor([1.0, 0.0]), mc.tensor([1.0, 0.0])).item()
+    0.0
+    """
 
     def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean"):
         super().__init__(reduction, weight)
@@ -58,7 +75,13 @@ class BCELoss(Loss):
 
 @layer
 class BCEWithLogitsLoss(Loss):
-    """Binary cross-entropy of logits. See `functional.binary_cross_entropy_with_logits`."""
+    """Binary cross-entropy of logits. See `functional.binary_cross_entropy_with_logits`.
+
+    >>> import minicnn as mc
+    >>> loss = mc.nn.BCEWithLogitsLoss(reduction="sum", pos_weight=mc.tensor(3.0))  # a positive counts three times
+    >>> loss(mc.tensor([-1000.0, 1000.0]), mc.tensor([1.0, 0.0])).item()
+    4000.0
+    """
 
     def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean", pos_weight: Tensor | None = None):
         super().__init__(reduction, weight)
@@ -70,7 +93,12 @@ class BCEWithLogitsLoss(Loss):
 
 @layer
 class MSELoss(Loss):
-    """(input - target)^2. See `functional.mse_loss`."""
+    """(input - target)^2. See `functional.mse_loss`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.MSELoss(reduction="sum")(mc.tensor([1.0, 2.0]), mc.tensor([0.0, 4.0])).item()
+    5.0
+    """
 
     def __init__(self, *, reduction: str = "mean"):
         super().__init__(reduction)
@@ -81,7 +109,12 @@ class MSELoss(Loss):
 
 @layer
 class L1Loss(Loss):
-    """|input - target|. See `functional.l1_loss`."""
+    """|input - target|. See `functional.l1_loss`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.L1Loss()(mc.tensor([1.0, 2.0]), mc.tensor([0.0, 4.0])).item()
+    1.5
+    """
 
     def __init__(self, *, reduction: str = "mean"):
         super().__init__(reduction)
@@ -92,7 +125,12 @@ class L1Loss(Loss):
 
 @layer
 class SmoothL1Loss(Loss):
-    """Square below a distance of beta, straight above. See `functional.smooth_l1_loss`."""
+    """Square below a distance of beta, straight above. See `functional.smooth_l1_loss`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.SmoothL1Loss(reduction="none")(mc.tensor([1.0, 9.0]), mc.zeros(2)).tolist()
+    [0.5, 8.5]
+    """
 
     def __init__(self, *, reduction: str = "mean", beta: float = 1.0):
         super().__init__(reduction)
@@ -106,7 +144,12 @@ class SmoothL1Loss(Loss):
 
 @layer
 class MultiMarginLoss(Loss):
-    """The hinge loss of several classes. See `functional.multi_margin_loss`."""
+    """The hinge loss of several classes. See `functional.multi_margin_loss`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.MultiMarginLoss()(mc.tensor([[5.0, 1.0, 4.5, 1.0]]), mc.tensor([0])).item()
+    0.125
+    """
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, *, reduction: str = "mean"):
         super().__init__(reduction, weight)

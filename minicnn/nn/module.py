@@ -26,6 +26,10 @@ class Parameter(Tensor):
     """A tensor that a Module registers as its own and an optimizer trains.
 
     data: a tensor (whose memory it shares) or anything that `minicnn.tensor` takes (copied).
+
+    >>> import minicnn as mc
+    >>> mc.nn.Parameter([1.0, 2.0])
+    tensor([1., 2.], requires_grad=True)
     """
 
     __slots__ = ()
@@ -48,6 +52,17 @@ class Module:
     A layer converts its own arrays from and to other frameworks' layouts (`from_torch` and its three companions). Where
     PyTorch's weights stand behind a flattened picture, their order differs too: that is found out by `follow` and by
     the three attributes below (see nn/layout.py).
+
+    >>> import minicnn as mc
+    >>> class Scale(mc.nn.Module):
+    ...     def __init__(self, channels: int):
+    ...         super().__init__()
+    ...         self.factors = mc.nn.Parameter(mc.ones(channels))
+    ...
+    ...     def forward(self, x: mc.Tensor) -> mc.Tensor:
+    ...         return x * self.factors
+    >>> Scale(3)(mc.ones(1, 4, 4, 3)).shape, [name for name, _ in Scale(3).named_parameters()]
+    ((1, 4, 4, 3), ['factors'])
     """
 
     #: The features come out in the order they came in, but for what the children did, one after the other.

@@ -21,6 +21,14 @@ class BatchNorm(Module):
     weight, bias: (num_features,), 1 and 0 at first, if affine. In training the batch's own statistics are used and the
     buffers running_mean and running_var follow them by `momentum`; outside training those two are used. Without
     track_running_stats it is the batch's statistics always. Ioffe & Szegedy 2015.
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.BatchNorm2d(1, momentum=0.5)
+    >>> y = layer(mc.tensor([1.0, 3.0]).reshape(1, 1, 2, 1))
+    >>> print(y.numpy().ravel().round(3), layer.running_mean.tolist())  # the batch's mean is 2
+    [-1.  1.] [1.0]
+    >>> layer.eval()(mc.ones(5, 4, 4, 1)).shape
+    (5, 4, 4, 1)
     """
 
     layouts: tuple[str, ...]  # which shapes it takes
@@ -75,7 +83,12 @@ class BatchNorm(Module):
 
 @layer
 class BatchNorm1d(BatchNorm):
-    """Batch normalisation of features (N, C) or sequences (N, L, C). Arguments and buffers as for BatchNorm2d."""
+    """Batch normalisation of features (N, C) or sequences (N, L, C). Arguments and buffers as for BatchNorm2d.
+
+    >>> import minicnn as mc
+    >>> mc.nn.BatchNorm1d(3)(mc.ones(8, 3)).shape, mc.nn.BatchNorm1d(3)(mc.ones(8, 20, 3)).shape
+    ((8, 3), (8, 20, 3))
+    """
 
     layouts = ("N, C", "N, L, C")
     flat_inputs = ("weight", "bias", "running_mean", "running_var")
@@ -112,6 +125,10 @@ class Normalize(Module):
     Stands in front of a network, so that a saved model takes pictures as they are, pixels from 0 to 1. mean, std:
     (num_channels,), or one number for all channels; buffers, in the state dict. Until they are given, here or to
     `set_statistics`, they are 0 and 1, and nothing changes.
+
+    >>> import minicnn as mc
+    >>> mc.nn.Normalize(3, mean=[0.5, 0.5, 0.5], std=0.25)(mc.ones(1, 3)).tolist()
+    [[2.0, 2.0, 2.0]]
     """
 
     flat_inputs = ("mean", "std")

@@ -68,7 +68,12 @@ class MaxPool1d(MaxPool):
 
 @layer
 class MaxPool2d(MaxPool):
-    """The largest of each window. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.max_pool2d`."""
+    """The largest of each window. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.max_pool2d`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.MaxPool2d(kernel_size=3, stride=2, padding=1)(mc.ones(1, 112, 112, 64)).shape
+    (1, 56, 56, 64)
+    """
 
     axes = 2
 
@@ -147,7 +152,12 @@ class GlobalPool2d(Module):
 
 @layer
 class GlobalAvgPool2d(GlobalPool2d):
-    """The mean of each channel over the picture. (N, H, W, C) -> (N, 1, 1, C)"""
+    """The mean of each channel over the picture. (N, H, W, C) -> (N, 1, 1, C)
+
+    >>> import minicnn as mc
+    >>> mc.nn.GlobalAvgPool2d()(mc.ones(2, 7, 7, 512)).shape
+    (2, 1, 1, 512)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.global_avg_pool2d(x)

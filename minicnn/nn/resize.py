@@ -55,7 +55,12 @@ class Shuffle(Module):
 
 @layer
 class PixelShuffle(Shuffle):
-    """Channels into space: (N, H, W, C r^2) -> (N, H r, W r, C), see `functional.pixel_shuffle`."""
+    """Channels into space: (N, H, W, C r^2) -> (N, H r, W r, C), see `functional.pixel_shuffle`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.PixelShuffle(2)(mc.ones(1, 8, 8, 12)).shape
+    (1, 16, 16, 3)
+    """
 
     def __init__(self, upscale_factor: int):
         super().__init__()
@@ -73,7 +78,12 @@ class PixelShuffle(Shuffle):
 
 @layer
 class PixelUnshuffle(Shuffle):
-    """Space into channels: (N, H r, W r, C) -> (N, H, W, C r^2), see `functional.pixel_unshuffle`."""
+    """Space into channels: (N, H r, W r, C) -> (N, H, W, C r^2), see `functional.pixel_unshuffle`.
+
+    >>> import minicnn as mc
+    >>> mc.nn.PixelUnshuffle(2)(mc.ones(1, 16, 16, 3)).shape
+    (1, 8, 8, 12)
+    """
 
     def __init__(self, downscale_factor: int):
         super().__init__()

@@ -39,7 +39,14 @@ class MaxUnpool1d(MaxUnpool):
 
 @layer
 class MaxUnpool2d(MaxUnpool):
-    """x where the maxima stood, 0 elsewhere. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.max_unpool2d`."""
+    """x where the maxima stood, 0 elsewhere. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.max_unpool2d`.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([[1.0, 2.0], [4.0, 3.0]]).reshape(1, 2, 2, 1)
+    >>> y, indices = mc.nn.MaxPool2d(2, return_indices=True)(x)
+    >>> mc.nn.MaxUnpool2d(2)(y, indices).flatten().tolist()
+    [0.0, 0.0, 4.0, 0.0]
+    """
 
     axes = 2
 

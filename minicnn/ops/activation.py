@@ -130,6 +130,11 @@ def relu(x: Tensor) -> Tensor:
     >>> import minicnn as mc
     >>> mc.nn.functional.relu(mc.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
+    >>> x = mc.tensor([-2.0, 0.0, 3.0], requires_grad=True)
+    >>> y = mc.nn.functional.relu(x)
+    >>> y.sum().backward()
+    >>> y.tolist(), x.grad.tolist()
+    ([0.0, 0.0, 3.0], [0.0, 0.0, 1.0])
     """
     need_float("relu", x=x)
     return Relu.apply(x)
@@ -164,8 +169,8 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where positive, alpha * (e^x - 1) elsewhere. Clevert et al. 2015.
 
     >>> import minicnn as mc
-    >>> print(mc.nn.functional.elu(mc.tensor([-1.0, 2.0])).numpy())
-    [-0.63212055  2.        ]
+    >>> print(mc.nn.functional.elu(mc.tensor([-10.0, -1.0, 0.0, 3.0])).numpy().round(3))
+    [-1.    -0.632  0.     3.   ]
     """
     need_float("elu", x=x)
     return Elu.apply(x, alpha=float(alpha))
@@ -197,7 +202,7 @@ def silu(x: Tensor) -> Tensor:
 
 @op
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + e^-x)
+    """1 / (1 + e^-x): from a logit to a probability. It doesn't overflow.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.sigmoid(mc.tensor([0.0, 100.0])).tolist()
@@ -209,7 +214,7 @@ def sigmoid(x: Tensor) -> Tensor:
 
 @op
 def tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent.
+    """The hyperbolic tangent, (e^x - e^-x) / (e^x + e^-x), from -1 to 1.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.tanh(mc.tensor([-100.0, 0.0, 100.0])).tolist()
@@ -221,7 +226,8 @@ def tanh(x: Tensor) -> Tensor:
 
 @op
 def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^(beta x)) / beta, and x itself where beta * x is above the threshold.
+    """log(1 + e^(beta x)) / beta, a smooth relu, and x itself where beta * x is above the threshold. Dugas et al. 2001,
+    "Incorporating second-order functional knowledge for better option pricing".
 
     >>> import minicnn as mc
     >>> mc.nn.functional.softplus(mc.tensor([-100.0, 100.0])).numpy().round(4).tolist()

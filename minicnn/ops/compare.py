@@ -39,7 +39,8 @@ class Mask(Elementwise):
 
 @op
 def where(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a where the condition holds, b elsewhere, all broadcast. condition: a bool tensor.
+    """a where the condition holds, b elsewhere, all broadcast. condition: a bool tensor, or TypeError. Each element's
+    gradient goes to the one that was chosen.
 
     >>> import minicnn as mc
     >>> x = mc.tensor([-1.0, 2.0])
@@ -64,7 +65,7 @@ def _plain(kernel: str, *inputs: Tensor) -> Tensor:
 
 @op
 def eq(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a == b, a bool tensor.
+    """a == b, a bool tensor; broadcast. NaN equals nothing.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.eq(mc.tensor([1, 2, 3]), 2).tolist()
@@ -75,29 +76,35 @@ def eq(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @op
 def ne(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a != b, a bool tensor.
+    """a != b, a bool tensor; broadcast. NaN differs from all, itself included.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.ne(mc.tensor([1, 2, 3]), 2).tolist()
     [True, False, True]
+    >>> x = mc.tensor([1.0, float("nan")])
+    >>> mc.nn.functional.ne(x, x).tolist()
+    [False, True]
     """
     return _plain("ne", *operands("ne", a, b))
 
 
 @op
 def lt(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a < b, a bool tensor.
+    """a < b, a bool tensor; broadcast.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.lt(mc.tensor([1, 2, 3]), 2).tolist()
     [True, False, False]
+    >>> place = mc.tensor([0, 1, 2])
+    >>> mc.nn.functional.lt(place.reshape(3, 1), place).tolist()
+    [[False, True, True], [False, False, True], [False, False, False]]
     """
     return _plain("lt", *operands("lt", a, b))
 
 
 @op
 def le(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a <= b, a bool tensor.
+    """a <= b, a bool tensor; broadcast.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.le(mc.tensor([1, 2, 3]), 2).tolist()
@@ -108,7 +115,7 @@ def le(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @op
 def gt(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a > b, a bool tensor.
+    """a > b, a bool tensor; broadcast.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.gt(mc.tensor([1, 2, 3]), 2).tolist()
@@ -119,7 +126,7 @@ def gt(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @op
 def ge(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a >= b, a bool tensor.
+    """a >= b, a bool tensor; broadcast.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.ge(mc.tensor([1, 2, 3]), 2).tolist()

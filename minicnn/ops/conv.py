@@ -122,6 +122,10 @@ def conv2d(
     >>> import minicnn as mc
     >>> mc.nn.functional.conv2d(mc.ones(1, 5, 5, 3), mc.ones(3, 3, 3, 8), padding="same").shape
     (1, 5, 5, 8)
+    >>> x = mc.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).reshape(1, 2, 3, 1)
+    >>> diagonal = mc.tensor([[1.0, 0.0], [0.0, 10.0]]).reshape(2, 2, 1, 1)
+    >>> mc.nn.functional.conv2d(x, diagonal).flatten().tolist()  # 1 + 10 * 5, 2 + 10 * 6
+    [51.0, 62.0]
     """
     return convolve(x, weight, bias, stride, padding, dilation, groups)
 

@@ -68,6 +68,9 @@ def conv_transpose2d(
     >>> import minicnn as mc
     >>> mc.nn.functional.conv_transpose2d(mc.ones(1, 5, 5, 3), mc.ones(4, 4, 8, 3), stride=2, padding=1).shape
     (1, 10, 10, 8)
+    >>> x, stamp = mc.tensor([1.0, 2.0]).reshape(1, 1, 2, 1), mc.tensor([1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
+    >>> mc.nn.functional.conv_transpose2d(x, stamp, stride=2).flatten().tolist()  # each pixel stamps its filter
+    [1.0, 1.0, 3.0, 2.0, 2.0]
     """
     return _transpose("conv_transpose2d", 2, x, weight, bias, stride, padding, output_padding, groups, dilation)
 

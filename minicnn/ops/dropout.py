@@ -40,19 +40,26 @@ def _drop(name: str, x: Tensor, p: float, training: bool, folded: tuple[int, int
 
 @op
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """Each element is 0 with probability p, else divided by 1 - p; x itself when not training.
+    """Each element is 0 with probability p, else divided by 1 - p, so that its mean stays; x itself when not training.
+    The shape of x. Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 
     >>> import minicnn as mc
     >>> y = mc.nn.functional.dropout(mc.ones(1000), 0.75)
     >>> sorted(set(y.tolist()))
     [0.0, 4.0]
+    >>> sorted(set(mc.nn.functional.dropout(mc.ones(1000), p=0.75).tolist()))
+    [0.0, 4.0]
+    >>> mc.nn.functional.dropout(mc.ones(3), p=0.75, training=False).tolist()
+    [1.0, 1.0, 1.0]
     """
     return _drop("dropout", x, p, training, (1, 1, x.numel()))
 
 
 @op
 def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """Whole channels of a picture are 0 with probability p (Tompson et al. 2015). x: (N, H, W, C).
+    """Whole channels of a picture are 0 with probability p, the others divided by 1 - p; x itself when not training.
+    Pixels of one channel are too much alike to be dropped one by one. x: (N, H, W, C), as is what returns. Tompson et
+    al. 2015, "Efficient object localization using convolutional networks".
 
     >>> import minicnn as mc
     >>> y = mc.nn.functional.dropout2d(mc.ones((1, 5, 5, 64)), 0.5)

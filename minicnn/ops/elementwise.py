@@ -220,18 +220,21 @@ def _arithmetic(function: type[Binary], a: Tensor | float, b: Tensor | float) ->
 
 @op
 def add(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a + b
+    """a + b, element by element. Shapes broadcast as NumPy's do: from the last dimension backwards, sizes must be equal
+    or 1. One of the two may be a number, which takes the tensor's dtype.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.add(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
     [10.0, 10.0]
+    >>> mc.nn.functional.add(mc.tensor([[1.0], [2.0]]), mc.tensor([10.0, 20.0, 30.0])).tolist()
+    [[11.0, 21.0, 31.0], [12.0, 22.0, 32.0]]
     """
     return _arithmetic(Add, a, b)
 
 
 @op
 def sub(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a - b
+    """a - b, broadcast as by `add`.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.sub(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
@@ -242,7 +245,7 @@ def sub(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @op
 def mul(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a * b
+    """a * b, element by element (`matmul` is the matrix product), broadcast as by `add`.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.mul(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
@@ -253,7 +256,7 @@ def mul(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @op
 def div(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a / b; integers give float32.
+    """a / b, broadcast as by `add`; integers give float32. Division by zero gives infinity or NaN.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.div(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
@@ -265,7 +268,7 @@ def div(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @op
 def pow(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a ** b
+    """a ** b, broadcast as by `add`. By b the gradient is log(a) * a^b, 0 where a is 0 and b is not negative.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.pow(mc.tensor([3.0, 2.0]), 2).tolist()
@@ -278,18 +281,23 @@ def pow(a: Tensor | float, b: Tensor | float) -> Tensor:
 
 @op
 def maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """The larger of a and b; NaN if either is.
+    """The larger of a and b, broadcast as by `add`; NaN if either is. Equals share the gradient.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.maximum(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
     [6.0, 8.0]
+    >>> x = mc.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = mc.nn.functional.maximum(x, 2)
+    >>> y.sum().backward()
+    >>> y.tolist(), x.grad.tolist()
+    ([2.0, 2.0, 3.0], [0.0, 0.5, 1.0])
     """
     return _arithmetic(Maximum, a, b)
 
 
 @op
 def minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """The smaller of a and b; NaN if either is.
+    """The smaller of a and b, broadcast as by `add`; NaN if either is. Equals share the gradient.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.minimum(mc.tensor([6.0, 2.0]), mc.tensor([4.0, 8.0])).tolist()
@@ -322,7 +330,7 @@ def abs(x: Tensor) -> Tensor:
 
 @op
 def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1; NaN stays NaN.
+    """-1, 0 or 1; NaN stays NaN. The derivative is 0.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.sign(mc.tensor([3.0, 0.0, -2.0])).tolist()
@@ -333,7 +341,7 @@ def sign(x: Tensor) -> Tensor:
 
 @op
 def floor(x: Tensor) -> Tensor:
-    """The largest whole number not above x.
+    """The largest whole number not above x. The derivative is 0.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.floor(mc.tensor([1.5, -1.5])).tolist()
@@ -344,7 +352,7 @@ def floor(x: Tensor) -> Tensor:
 
 @op
 def ceil(x: Tensor) -> Tensor:
-    """The smallest whole number not below x.
+    """The smallest whole number not below x. The derivative is 0.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.ceil(mc.tensor([1.5, -1.5])).tolist()
@@ -355,7 +363,7 @@ def ceil(x: Tensor) -> Tensor:
 
 @op
 def round(x: Tensor) -> Tensor:
-    """The nearest whole number, halves to even.
+    """The nearest whole number, halves to even. The derivative is 0.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.round(mc.tensor([0.5, 1.5, 1.7])).tolist()
@@ -366,7 +374,7 @@ def round(x: Tensor) -> Tensor:
 
 @op
 def exp(x: Tensor) -> Tensor:
-    """e^x
+    """e^x, its own derivative.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.exp(mc.tensor([0.0])).tolist()
@@ -377,18 +385,21 @@ def exp(x: Tensor) -> Tensor:
 
 @op
 def expm1(x: Tensor) -> Tensor:
-    """e^x - 1, accurate near 0.
+    """e^x - 1, accurate near 0, where the 1 would swallow what matters.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.expm1(mc.tensor([0.0])).tolist()
     [0.0]
+    >>> x = mc.tensor(1e-10)
+    >>> f"{mc.nn.functional.expm1(x).item():.0e} rather than {(x.exp() - 1).item():.0e}"
+    '1e-10 rather than 0e+00'
     """
     return Expm1.apply(x)
 
 
 @op
 def log(x: Tensor) -> Tensor:
-    """The natural logarithm.
+    """The natural logarithm: -infinity at 0, NaN below.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.log(mc.tensor([1.0, 0.0])).tolist()
@@ -399,18 +410,21 @@ def log(x: Tensor) -> Tensor:
 
 @op
 def log1p(x: Tensor) -> Tensor:
-    """log(1 + x), accurate near 0.
+    """log(1 + x), accurate near 0, where the 1 would swallow x.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.log1p(mc.tensor([0.0])).tolist()
     [0.0]
+    >>> x = mc.tensor(1e-10)
+    >>> f"{mc.nn.functional.log1p(x).item():.0e} rather than {(1 + x).log().item():.0e}"
+    '1e-10 rather than 0e+00'
     """
     return Log1p.apply(x)
 
 
 @op
 def sqrt(x: Tensor) -> Tensor:
-    """The square root.
+    """The square root; NaN below 0. The derivative at 0 is infinite.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.sqrt(mc.tensor([4.0, 0.25])).tolist()
@@ -443,7 +457,8 @@ def cos(x: Tensor) -> Tensor:
 
 @op
 def erf(x: Tensor) -> Tensor:
-    """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.
+    """The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x. The normal distribution function is
+    (1 + erf(x / sqrt(2))) / 2.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.erf(mc.tensor([0.0, 10.0])).tolist()
@@ -454,7 +469,8 @@ def erf(x: Tensor) -> Tensor:
 
 @op
 def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """x limited to [min, max]; the gradient passes inside, the ends included. Where min is above max, all is max.
+    """x limited to [min, max], either of which may be left out; the gradient passes inside, the ends included. Where
+    min is above max, all is max. ValueError without either.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.clip(mc.tensor([-2.0, 0.5, 3.0]), -1, 1).tolist()

@@ -127,7 +127,8 @@ def _same_shape(name: str, x: Tensor, target: Tensor) -> None:
 
 @op
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input - target)^2
+    """(input - target)^2, the squared error. input, target: of one shape; reduction: "mean" over all elements, their
+    "sum", or "none", which keeps the shape.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.mse_loss(mc.tensor([1.0, 5.0]), mc.tensor([2.0, 3.0])).item()
@@ -140,7 +141,8 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 
 @op
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|
+    """|input - target|, the absolute error; the derivative is 0 where they are equal. Shapes and reduction as for
+    mse_loss.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.l1_loss(mc.tensor([1.0, 5.0]), mc.tensor([2.0, 3.0])).item()
@@ -152,7 +154,8 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 
 @op
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """d^2 / (2 beta) where the distance d is below beta, else d - beta / 2. Girshick 2015, "Fast R-CNN", equation 3.
+    """d^2 / (2 beta) where the distance d is below beta, else d - beta / 2: an outlier pulls no harder than its
+    direction says. Shapes and reduction as for mse_loss. Girshick 2015, "Fast R-CNN", equation 3.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.smooth_l1_loss(mc.tensor([1.0, 5.0]), mc.tensor([1.5, 3.0]), reduction="none").tolist()
@@ -172,11 +175,15 @@ def binary_cross_entropy(
 ) -> Tensor:
     """-target * log(input) - (1 - target) * log(1 - input) for probabilities; logarithms are not taken below -100.
 
-    From logits, binary_cross_entropy_with_logits is more accurate.
+    input, target: of one shape, input from 0 to 1 (ValueError); weight: of each element, broadcast; reduction as for
+    mse_loss. From logits, binary_cross_entropy_with_logits is more accurate.
 
     >>> import minicnn as mc
     >>> round(mc.nn.functional.binary_cross_entropy(mc.tensor([0.5]), mc.tensor([1.0])).item(), 4)
     0.6931
+    >>> p, labels = mc.tensor([1.0, 0.0, 0.0]), mc.tensor([1.0, 1.0, 0.0])  # very sure, once wrongly
+    >>> mc.nn.functional.binary_cross_entropy(p, labels, reduction="none").tolist()
+    [0.0, 100.0, 0.0]
     """
     _same_shape("binary_cross_entropy", input, target)
     if input.numel() and not (float(input.detach().min().item()) >= 0 and float(input.detach().max().item()) <= 1):
@@ -193,13 +200,17 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of labels (or probabilities) `target` against sigmoid(input).
+    """Cross-entropy of labels (or probabilities) `target` against sigmoid(input), without overflow.
 
-    weight: of each element; pos_weight: of the positive labels; both broadcast.
+    input, target: of one shape. weight: of each element; pos_weight: of the positive labels; both broadcast. reduction
+    as for mse_loss.
 
     >>> import minicnn as mc
     >>> round(mc.nn.functional.binary_cross_entropy_with_logits(mc.tensor([0.0]), mc.tensor([1.0])).item(), 4)
     0.6931
+    >>> logits, labels = mc.tensor([1000.0, -1000.0]), mc.tensor([1.0, 1.0])  # very sure, once rightly
+    >>> mc.nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").tolist()
+    [0.0, 1000.0]
     """
     _same_shape("binary_cross_entropy_with_logits", input, target)
     values = BceLogits.apply(input, target)
@@ -268,13 +279,17 @@ def _picked(rows: Tensor, index: Tensor) -> Tensor:
 def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
-    """-input[target] for log-probabilities input (..., classes) and class indices target (...).
+    """-input[target] for log-probabilities input (..., classes) and class indices target (...), int64.
 
-    weight: one a class; "mean" divides by the sum of the weights. Rows whose target is ignore_index don't count.
+    weight: one a class; "mean" divides by the sum of the weights. Rows whose target is ignore_index don't count; any
+    other that is no class is an IndexError.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.nll_loss(mc.tensor([[-0.5, -1.0], [-2.0, -0.25]]), mc.tensor([0, 1])).item()
     0.375
+    >>> log_p = mc.tensor([[-1.0, -2.0], [-3.0, -4.0], [-5.0, -6.0]])
+    >>> mc.nn.functional.nll_loss(log_p, mc.tensor([0, 1, -100])).item()  # (1 + 4) / 2: the third is ignored
+    2.5
     """
     return _weighted_pick("nll_loss", input, target, weight, ignore_index, reduction)
 
@@ -290,7 +305,11 @@ def cross_entropy(
 ) -> Tensor:
     """Cross-entropy of softmax(input) with the true class or with a distribution over classes.
 
-    input: logits (..., classes). target: class indices (...), int64, or probabilities (..., classes).
+    input: logits (..., classes), classes last: (N, classes), or (N, H, W, classes) to label pixels. target: class
+    indices (...), int64, or probabilities (..., classes).
+    weight: one a class; "mean" over class indices divides by the sum of their weights, over probabilities by the number
+    of rows. Rows whose index is ignore_index don't count; any other that is no class is an IndexError.
+    reduction: "mean", "sum", or "none" for the shape (...).
     label_smoothing: that share of each target is spread evenly over the classes (Szegedy et al. 2016, section 7).
 
     >>> import minicnn as mc
@@ -298,6 +317,12 @@ def cross_entropy(
     0.6931
     >>> round(mc.nn.functional.cross_entropy(mc.tensor([[0.0, 0.0]]), mc.tensor([[0.5, 0.5]])).item(), 4)
     0.6931
+    >>> logits = mc.tensor([[0.0, 0.0], [0.0, 0.0], [9.0, 0.0]])  # the first two: undecided, log(2) each
+    >>> f"{mc.nn.functional.cross_entropy(logits, mc.tensor([0, 1, -100])).item():.3f}"
+    '0.693'
+    >>> pixels, labels = mc.zeros(8, 32, 32, 10), mc.zeros(8, 32, 32, dtype="int64")
+    >>> mc.nn.functional.cross_entropy(pixels, labels, reduction="none").shape
+    (8, 32, 32)
     """
     name = "cross_entropy"
     need_tensor(name, input=input, target=target)
@@ -340,7 +365,9 @@ def multi_margin_loss(
 ) -> Tensor:
     """The hinge loss of several classes: sum over j != t of max(0, margin - input[t] + input[j])^p / classes.
 
-    input: (N, classes) or (classes,); target: class indices. Weston & Watkins 1999.
+    input: (..., classes), scores; target: class indices (...), int64. p: 1 or 2. weight: one a class, that of the
+    target. reduction: "mean" over the rows, "sum", or "none" for the shape (...). Weston & Watkins 1999, "Support
+    vector machines for multi-class pattern recognition".
 
     >>> import minicnn as mc
     >>> mc.nn.functional.multi_margin_loss(mc.tensor([[2.0, 1.5]]), mc.tensor([0])).item()

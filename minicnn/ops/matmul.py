@@ -52,9 +52,16 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product over the last two dimensions, as NumPy's: a vector is a row on the left and a column on the
     right, leading dimensions broadcast.
 
+    (..., M, K) @ (..., K, N) -> (..., M, N); the operator `@` is the same. ValueError where the sizes don't meet.
+
     >>> import minicnn as mc
     >>> mc.nn.functional.matmul(mc.tensor([[1.0, 2.0], [3.0, 4.0]]), mc.tensor([1.0, 10.0])).tolist()
     [21.0, 43.0]
+    >>> a = mc.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> mc.nn.functional.matmul(a, mc.tensor([10.0, 1.0])).tolist(), (a @ a).tolist()
+    ([12.0, 34.0], [[7.0, 10.0], [15.0, 22.0]])
+    >>> mc.nn.functional.matmul(mc.zeros(8, 1, 2, 3), mc.zeros(5, 3, 4)).shape
+    (8, 5, 2, 4)
     """
     a, b = (tensor(x) if isinstance(x, np.ndarray) else x for x in (a, b))
     need_float("matmul", a=a, b=b)

@@ -148,7 +148,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """y = (x - mean) / sqrt(var + eps) * weight + bias, channel by channel. x: (..., C); the rest: (C,).
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, channel by channel. x: (..., C) -> the same; the rest: (C,).
 
     training: mean and variance are the batch's, and the running ones are moved towards them by `momentum`, in place
     (with the unbiased variance, as in PyTorch); it takes at least two values a channel. Else they are the running ones.
@@ -159,6 +159,8 @@ def batch_norm(
     >>> x = mc.tensor([[1.0, 10.0], [3.0, 30.0]])
     >>> mc.nn.functional.batch_norm(x, None, None, training=True, eps=0.0).tolist()
     [[-1.0, -1.0], [1.0, 1.0]]
+    >>> mc.nn.functional.batch_norm(x, mc.tensor([1.0, 10.0]), mc.tensor([4.0, 100.0]), eps=0.0).tolist()
+    [[0.0, 0.0], [1.0, 2.0]]
     """
     return normalise(x, running_mean, running_var, weight, bias, training, momentum, eps)
 

@@ -214,9 +214,14 @@ class LogSoftmaxGrad(SoftmaxGrad):
 def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The sum over dimensions `dim` (None: all). bool and narrow integers are counted in int64.
 
+    keepdim: the dimensions stay with size 1, so that the result broadcasts against x. So for all reductions here.
+
     >>> import minicnn as mc
     >>> mc.nn.functional.sum(mc.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0).tolist()
     [4.0, 6.0]
+    >>> x = mc.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    >>> x.sum().item(), mc.nn.functional.sum(x, dim=0).tolist(), mc.nn.functional.sum(x, dim=1, keepdim=True).tolist()
+    (21.0, [5.0, 7.0, 9.0], [[6.0], [15.0]])
     """
     need_tensor("sum", x=x)
     x = x if x.dtype in FLOATS else x.to("int64")
@@ -239,7 +244,8 @@ def mean(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 @op
 def var(x: Tensor, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> Tensor:
-    """The variance over `dim`: squared distances from the mean, over their number less `correction`.
+    """The variance over `dim` (None: all): squared distances from the mean, over their number less `correction`. 1
+    estimates that of what x is a sample of, 0 gives that of x itself; NaN if nothing is left to divide by.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.var(mc.tensor([1.0, 2.0, 3.0])).item()
@@ -268,19 +274,24 @@ def _extreme(name: str, function: type[Extreme], x: Tensor, dim: Dims, keepdim: 
 
 @op
 def max(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """The largest element over `dim` (None: all). The first of equals takes the gradient; NaN wins.
-    (`argmax` gives the place.)
+    """The largest element over `dim` (None: all), one tensor: `argmax` gives the place. The first of equals takes the
+    gradient; NaN wins. ValueError where there is nothing to choose from.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.max(mc.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1).tolist()
     [2.0, 4.0]
+    >>> x = mc.tensor([[1.0, 7.0], [7.0, 2.0]], requires_grad=True)
+    >>> mc.nn.functional.max(x).backward()
+    >>> mc.nn.functional.max(x, dim=1).tolist(), x.grad.tolist()
+    ([7.0, 7.0], [[0.0, 1.0], [0.0, 0.0]])
     """
     return _extreme("max", Max, x, dim, keepdim)
 
 
 @op
 def min(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """The smallest element over `dim` (None: all). The first of equals takes the gradient; NaN wins.
+    """The smallest element over `dim` (None: all), one tensor: `argmin` gives the place. The first of equals takes the
+    gradient; NaN wins. ValueError where there is nothing to choose from.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.min(mc.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1).tolist()
@@ -307,6 +318,9 @@ def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     >>> import minicnn as mc
     >>> mc.nn.functional.argmax(mc.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1).tolist()
     [1, 0]
+    >>> scores = mc.tensor([[0.1, 0.7, 0.2], [0.4, 0.3, 0.4]])
+    >>> mc.nn.functional.argmax(scores, dim=-1).tolist(), mc.nn.functional.argmax(scores).item()
+    ([1, 0], 1)
     """
     return _place("argmax", Max, x, dim, keepdim)
 
@@ -346,18 +360,23 @@ def _along(name: str, function: type[Function], x: Tensor, dim: int) -> Tensor:
 
 @op
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) along `dim`, by default the channels.
+    """exp(x) / sum(exp(x)) along `dim`, by default the channels: shares that sum to 1, without overflow. The shape of
+    x.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.softmax(mc.tensor([[1.0, 1.0, 1.0, 1.0]])).tolist()
     [[0.25, 0.25, 0.25, 0.25]]
+    >>> x = mc.tensor([[1.0, 1.0, 2.0], [1001.0, 1001.0, 1002.0]])  # only differences count
+    >>> print(mc.nn.functional.softmax(x).numpy().round(3))
+    [[0.212 0.212 0.576]
+     [0.212 0.212 0.576]]
     """
     return _along("softmax", Softmax, x, dim)
 
 
 @op
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """log(softmax(x)) along `dim`, without overflow.
+    """log(softmax(x)) along `dim`, without overflow and without log(0). The shape of x.
 
     >>> import minicnn as mc
     >>> mc.nn.functional.log_softmax(mc.tensor([0.0, -200.0])).tolist()

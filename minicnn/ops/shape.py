@@ -1,4 +1,4 @@
-"""Ops that move elements without changing them: reshape, transpose, slices, indexing, concat, pad.
+"""Ops that move elements without changing them: reshape, transpose, slices, concat, pad.
 
 Every tensor is contiguous. A reshape costs nothing; everything else is one strided walk (`strided_get`) through the
 array, and its gradient the same walk writing instead of reading.
@@ -13,8 +13,8 @@ import numpy as np
 from .. import memory
 from ..dispatch import dispatch
 from ..tape import Function, op
-from ..tensor import Tensor, method, tensor
-from .arguments import axes, axis, is_int, need_tensor, shape_of
+from ..tensor import Tensor, method
+from .arguments import axes, axis, need_tensor, shape_of
 from .broadcast import sum_to
 
 
@@ -157,7 +157,14 @@ class TakeGrad(Function):
 
 @op
 def reshape(x: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; one size may be -1 and is worked out. Shares memory with x."""
+    """The same elements in another shape, in the same order; one size may be -1 and is worked out. Shares memory with
+    x. ValueError if the number of elements differs.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([1, 2, 3, 4, 5, 6])
+    >>> mc.nn.functional.reshape(x, 2, -1).tolist()
+    [[1, 2, 3], [4, 5, 6]]
+    """
     need_tensor("reshape", x=x)
     sizes = shape_of("reshape", shape)
     if sizes == x.array.shape:
@@ -174,7 +181,13 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 @op
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The dimensions start_dim to end_dim as one."""
+    """The dimensions start_dim to end_dim as one, the product of their sizes; both count.
+
+    >>> import minicnn as mc
+    >>> x = mc.zeros(8, 4, 4, 3)
+    >>> mc.nn.functional.flatten(x, start_dim=1).shape, mc.nn.functional.flatten(x, 0, 2).shape
+    ((8, 48), (128, 3))
+    """
     need_tensor("flatten", x=x)
     first, last = axis("flatten", start_dim, x.ndim), axis("flatten", end_dim, x.ndim)
     if first > last:
@@ -185,7 +198,13 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @op
 def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without the dimensions of size 1 (all of them, or those named)."""
+    """Without the dimensions of size 1: all of them, or those of `dim` that have it.
+
+    >>> import minicnn as mc
+    >>> x = mc.zeros(1, 5, 1)
+    >>> mc.nn.functional.squeeze(x).shape, mc.nn.functional.squeeze(x, -1).shape, mc.nn.functional.squeeze(x, 1).shape
+    ((5,), (1, 5), (1, 5, 1))
+    """
     need_tensor("squeeze", x=x)
     named = axes("squeeze", dim, x.ndim)
     return Reshape.apply(x, shape=tuple(s for i, s in enumerate(x.shape) if not (i in named and s == 1)))
@@ -193,7 +212,13 @@ def squeeze(x: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
 
 @op
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
-    """With a new dimension of size 1 before `dim`."""
+    """With a new dimension of size 1 before `dim`; -1 puts it last.
+
+    >>> import minicnn as mc
+    >>> x = mc.zeros(28, 28)
+    >>> mc.nn.functional.unsqueeze(x, 0).shape, mc.nn.functional.unsqueeze(x, -1).shape
+    ((1, 28, 28), (28, 28, 1))
+    """
     need_tensor("unsqueeze", x=x)
     d = axis("unsqueeze", dim, x.ndim + 1)
     return Reshape.apply(x, shape=(*x.shape[:d], 1, *x.shape[d:]))
@@ -201,7 +226,12 @@ def unsqueeze(x: Tensor, dim: int) -> Tensor:
 
 @op
 def permute(x: Tensor, *dims: Any) -> Tensor:
-    """The dimensions in another order."""
+    """The dimensions in another order: dimension i of the result is dimension dims[i] of x.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.permute(mc.zeros(8, 3, 32, 64), 0, 2, 3, 1).shape  # channels last
+    (8, 32, 64, 3)
+    """
     need_tensor("permute", x=x)
     order = tuple(axis("permute", d, x.ndim) for d in shape_of("permute", dims))
     if sorted(order) != list(range(x.ndim)):
@@ -214,7 +244,12 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
 
 @op
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions swapped."""
+    """Two dimensions swapped; the elements move, as every tensor is contiguous.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.transpose(mc.tensor([[1, 2, 3], [4, 5, 6]]), 0, 1).tolist()
+    [[1, 4], [2, 5], [3, 6]]
+    """
     need_tensor("transpose", x=x)
     order = list(range(x.ndim))
     a, b = axis("transpose", dim0, x.ndim), axis("transpose", dim1, x.ndim)
@@ -224,7 +259,16 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
 
 @op
 def expand(x: Tensor, *shape: Any) -> Tensor:
-    """Broadcast to `shape`; -1 keeps a size."""
+    """Broadcast to `shape`: dimensions of size 1 are repeated, new ones come in front; -1 keeps a size. The gradient is
+    summed over the repetitions.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([[1.0], [2.0]], requires_grad=True)
+    >>> y = mc.nn.functional.expand(x, -1, 3)
+    >>> y.sum().backward()
+    >>> y.tolist(), x.grad.tolist()
+    ([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]], [[3.0], [3.0]])
+    """
     need_tensor("expand", x=x)
     sizes = shape_of("expand", shape)
     padded = (1,) * (len(sizes) - x.ndim) + x.shape
@@ -236,7 +280,12 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
 
 @op
 def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
-    """Reversed along `dims`."""
+    """Reversed along `dims`; the shape of x.
+
+    >>> import minicnn as mc
+    >>> mc.nn.functional.flip(mc.tensor([[1, 2, 3], [4, 5, 6]]), 1).tolist()
+    [[3, 2, 1], [6, 5, 4]]
+    """
     need_tensor("flip", x=x)
     turned = axes("flip", dims, x.ndim)
     steps = strides_of(x.shape)
@@ -251,7 +300,13 @@ def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
 
 @op
 def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors side by side along `dim`; all other sizes must agree."""
+    """Tensors side by side along `dim`, whose sizes add up; all other sizes, the dtypes and the devices must agree
+    (ValueError, TypeError).
+
+    >>> import minicnn as mc
+    >>> mc.concat([mc.zeros(2, 3), mc.ones(2, 1)], dim=1).tolist()
+    [[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]]
+    """
     tensors = list(tensors)
     if not tensors:
         raise ValueError("concat: no tensors came")
@@ -272,7 +327,13 @@ def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @op
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new dimension."""
+    """Tensors of one shape along a new dimension, which stands at `dim` in the result.
+
+    >>> import minicnn as mc
+    >>> pictures = [mc.zeros(32, 32, 3), mc.ones(32, 32, 3)]
+    >>> mc.stack(pictures).shape, mc.stack(pictures, dim=-1).shape
+    ((2, 32, 32, 3), (32, 32, 3, 2))
+    """
     tensors = list(tensors)
     if not tensors:
         raise ValueError("stack: no tensors came")
@@ -285,7 +346,15 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @op
 def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Pieces along `dim`: of one size (the last may be smaller), or of the sizes given."""
+    """Pieces along `dim`: of one size (the last may be smaller), or of the sizes given, which must add up. Copies.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([1, 2, 3, 4, 5])
+    >>> [piece.tolist() for piece in mc.nn.functional.split(x, 2)]
+    [[1, 2], [3, 4], [5]]
+    >>> [piece.tolist() for piece in mc.nn.functional.split(x, [1, 4])]
+    [[1], [2, 3, 4, 5]]
+    """
     need_tensor("split", x=x)
     d = axis("split", dim, x.ndim)
     length = x.shape[d]
@@ -359,118 +428,7 @@ def _pad_with_itself(x: Tensor, before: list[int], after: list[int], mode: str) 
     return x
 
 
-# ---------------------------------------------------------------------------------------------------------- indexing
-
-
-def _get(x: Tensor, index: Any) -> Tensor:
-    """x[index], a copy: ints, slices, None, ..., integer arrays and bool masks, as in NumPy."""
-    parts = list(index) if isinstance(index, tuple) else [index]
-    parts = [_plain_part(p) for p in parts]
-    masks = [p for p in parts if isinstance(p, np.ndarray)]
-    used = sum(
-        p.ndim if isinstance(p, np.ndarray) and p.dtype == np.bool_ else 1
-        for p in parts
-        if p is not None and p is not Ellipsis
-    )
-    dots = [i for i, p in enumerate(parts) if p is Ellipsis]
-    if len(dots) > 1:
-        raise IndexError("an index can have only one ellipsis")
-    if used > x.ndim:
-        raise IndexError(f"too many indices: {used} for a tensor of shape {x.shape}")
-    place = dots[0] if dots else len(parts)
-    parts[place : place + 1] = [slice(None)] * (x.ndim - used)
-    return _with_arrays(x, parts) if masks else _basic(x, parts)
-
-
-def _plain_part(part: Any) -> Any:
-    """One part of an index as an int, slice, None, Ellipsis, or an array of int64 or bool."""
-    if part is None or part is Ellipsis or isinstance(part, slice):
-        return part
-    if is_int(part):
-        return int(part)
-    array = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
-    if array.size == 0 and not isinstance(part, Tensor | np.ndarray):
-        array = array.astype(np.int64)
-    if array.dtype == np.bool_:
-        return array
-    if array.dtype.kind not in "iu":
-        raise IndexError(f"an index must be ints, slices, None, ... or integer or bool arrays, got {array.dtype}")
-    return array.astype(np.int64)
-
-
-def _basic(x: Tensor, parts: list[Any]) -> Tensor:
-    """Ints, slices and None: one strided walk."""
-    steps = strides_of(x.shape)
-    shape, strides, offset, d = [], [], 0, 0
-    for part in parts:
-        if part is None:
-            shape.append(1)
-            strides.append(0)
-            continue
-        size, step = x.shape[d], steps[d]
-        if isinstance(part, slice):
-            start, stop, stride = part.indices(size)
-            length = len(range(start, stop, stride))
-            shape.append(length)
-            strides.append(step * stride)
-            offset += start * step if length else 0
-        else:
-            if not -size <= part < size:
-                raise IndexError(f"index {part} is out of range for dim {d} of size {size}")
-            offset += part % size * step
-        d += 1
-    return StridedGet.apply(x, shape=tuple(shape), strides=tuple(strides), offset=offset if prod(shape) else 0)
-
-
-def _with_arrays(x: Tensor, parts: list[Any]) -> Tensor:
-    """Integer arrays and masks. Their dimensions are brought together and folded into one, along which `take` picks."""
-    split_masks: list[Any] = []
-    for part in parts:  # a mask stands for the places where it is true
-        if isinstance(part, np.ndarray) and part.dtype == np.bool_:
-            split_masks += list(np.nonzero(part))
-            _check_mask(x, part, split_masks)
-        else:
-            split_masks.append(part)
-    parts = split_masks
-    # An int between or beside arrays is an array of one element, as in NumPy.
-    joined = [i for i, p in enumerate(parts) if isinstance(p, np.ndarray | int)]
-    together = joined == list(range(joined[0], joined[0] + len(joined)))
-    ints = {i: parts[i] for i in joined}
-    plain = _basic(x, [slice(None) if i in ints else p for i, p in enumerate(parts)])
-    order = joined + [i for i in range(plain.ndim) if i not in ints]
-    front = permute(plain, order)
-    sizes = front.shape[: len(joined)]
-    index = _flat_index([ints[i] for i in joined], sizes)
-    rest = front.shape[len(joined) :]
-    taken = Take.apply(front.reshape((1, prod(sizes), prod(rest))), tensor(index.reshape(-1)))
-    result = taken.reshape((*index.shape, *rest))
-    if together and joined[0] > 0:  # the arrays' dimensions go where the first array stood
-        n, before = index.ndim, joined[0]
-        result = permute(result, [*range(n, n + before), *range(n), *range(n + before, result.ndim)])
-    return result
-
-
-def _check_mask(x: Tensor, mask: np.ndarray, parts: list[Any]) -> None:
-    first = sum(1 for p in parts if p is not None) - mask.ndim
-    if x.shape[first : first + mask.ndim] != mask.shape:
-        raise IndexError(f"a mask of shape {mask.shape} does not fit {x.shape} at dim {first}")
-
-
-def _flat_index(indices: list[Any], sizes: tuple[int, ...]) -> np.ndarray:
-    flat: Any = np.zeros((), np.int64)
-    for dim, (index, size) in enumerate(zip(indices, sizes, strict=True)):
-        index = np.asarray(index)
-        if index.size and not (-size <= index.min() and index.max() < size):
-            raise IndexError(
-                f"index {index.min() if index.min() < -size else index.max()} is out of range for size {size} "
-                f"(indexed dimension {dim})"
-            )
-        flat = flat * size + np.where(index < 0, index + size, index)
-    return np.asarray(flat, np.int64)
-
-
 for _function in (reshape, flatten, squeeze, unsqueeze, permute, transpose, expand, flip, split):
     method(_function)
 method(reshape, "view")
-method(_get, "__getitem__")
 Tensor.T = property(lambda x: permute(x, *range(x.ndim)[::-1]))  # type: ignore[attr-defined]

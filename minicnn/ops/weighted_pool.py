@@ -19,7 +19,7 @@ def weighted_avg_pool2d(x: Tensor, weights: Tensor, stride: int | Sequence[int] 
 
     x: (N, H, W, C), weights: (kH, kW) -> (N, H_out, W_out, C), H_out = floor((H - kH) / stride) + 1. The weights are
     scaled to sum to one. stride: (kH, kW) unless given. `gaussian_weights` makes weights that fall with the distance
-    from the centre. Differentiable by both.
+    from the centre. Differentiable by both. Goodfellow, Bengio & Courville 2016, "Deep learning", section 9.3.
 
     >>> import minicnn as mc
     >>> x = mc.tensor([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)

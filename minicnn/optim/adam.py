@@ -13,6 +13,13 @@ class Adam(Optimizer):
 
     betas: how much of the past the two means keep. Kingma & Ba 2015, "Adam: a method for stochastic optimization",
     algorithm 1.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([1.0, 1.0], requires_grad=True)
+    >>> (x * mc.tensor([0.01, 100.0])).sum().backward()
+    >>> mc.optim.Adam([x], lr=0.25).step()
+    >>> print(x.numpy().round(3))  # the first step is lr long, however steep it is
+    [0.75 0.75]
     """
 
     decoupled = False

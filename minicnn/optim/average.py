@@ -27,6 +27,16 @@ class ExponentialMovingAverage:
     last digit. Make a new one after `model.to(...)`. Polyak & Juditsky 1992, "Acceleration of stochastic approximation
     by averaging"; PyTorch's `AveragedModel` with `get_ema_multi_avg_fn(decay)` and `use_buffers=True`, but that its
     first update copies.
+
+    >>> import minicnn as mc
+    >>> layer = mc.nn.Linear(1, 1, bias=False)
+    >>> weight = mc.nn.init.ones_(layer.weight)
+    >>> average = mc.optim.ExponentialMovingAverage(layer, decay=0.75, warmup=False)
+    >>> weight = mc.nn.init.constant_(layer.weight, 5)  # a step of an optimizer would stand here
+    >>> average.update()
+    >>> with average.applied():
+    ...     layer.weight.tolist()
+    [[2.0]]
     """
 
     def __init__(self, model: Module, decay: float = 0.999, warmup: bool = True):

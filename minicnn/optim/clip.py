@@ -22,6 +22,14 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     error_if_nonfinite: raise RuntimeError, before anything changes, if that is infinite or NaN.
     Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm 1. PyTorch's
     `nn.utils.clip_grad_norm_`, its 1e-6 in the divisor included.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([0.0, 0.0], requires_grad=True)
+    >>> (x * mc.tensor([3.0, 4.0])).sum().backward()
+    >>> mc.optim.clip_grad_norm_([x], max_norm=1.0).item()  # what it was
+    5.0
+    >>> print(x.grad.numpy().round(3))
+    [0.6 0.8]
     """
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
@@ -48,7 +56,15 @@ def _norm(gradients: list[Tensor], norm_type: float) -> float:
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Limit every element of the gradients to [-clip_value, clip_value], in place."""
+    """Limit every element of the gradients to [-clip_value, clip_value], in place. ValueError if that is negative.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor([0.0, 0.0], requires_grad=True)
+    >>> (x * mc.tensor([0.5, -4.0])).sum().backward()
+    >>> mc.optim.clip_grad_value_([x], 1.0)
+    >>> x.grad.tolist()
+    [0.5, -1.0]
+    """
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     with no_grad():

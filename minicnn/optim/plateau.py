@@ -13,6 +13,14 @@ class ReduceLROnPlateau:
     mode: "min" if lower is better, "max" if higher. Better is by more than `threshold`, a share of the best ("rel")
     or a difference ("abs"). After a reduction `cooldown` epochs are not counted. min_lr: no rate falls below it (a
     number, or one for each group); a change below `eps` is not made.
+
+    >>> import minicnn as mc
+    >>> optimizer = mc.optim.SGD([mc.nn.Parameter(mc.zeros(1))], lr=1.0)
+    >>> schedule = mc.optim.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0):  # twice no better: once more than its patience
+    ...     schedule.step(loss)
+    >>> optimizer.param_groups[0]["lr"]
+    0.5
     """
 
     def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,

@@ -16,7 +16,20 @@ from .schedule import Schedule, check_kinds, check_names, check_optimizer, posit
 
 
 class StepLR(Schedule):
-    """The rate times gamma every `step_size` epochs."""
+    """The rate times gamma every `step_size` epochs.
+
+    >>> import minicnn as mc
+    >>> weight = mc.nn.Parameter(mc.zeros(1))
+    >>> optimizer = mc.optim.SGD([weight], lr=1.0)
+    >>> schedule = mc.optim.StepLR(optimizer, step_size=2, gamma=0.5)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates.append(optimizer.param_groups[0]["lr"])
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         self.step_size = positive("StepLR", "step_size", step_size)
@@ -29,7 +42,20 @@ class StepLR(Schedule):
 
 
 class ExponentialLR(Schedule):
-    """The rate times gamma every epoch."""
+    """The rate times gamma every epoch: lr * gamma^t in epoch t.
+
+    >>> import minicnn as mc
+    >>> weight = mc.nn.Parameter(mc.zeros(1))
+    >>> optimizer = mc.optim.SGD([weight], lr=1.0)
+    >>> schedule = mc.optim.ExponentialLR(optimizer, gamma=0.5)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates.append(optimizer.param_groups[0]["lr"])
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 0.5, 0.25, 0.125]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1):
         self.gamma = gamma
@@ -74,6 +100,18 @@ class CosineAnnealingLR(Schedule):
 
     Loshchilov & Hutter 2017, "SGDR: stochastic gradient descent with warm restarts", equation 5, without the
     restarts. Each rate is worked out from the one before, so that a rate changed by others in between stays changed.
+
+    >>> import minicnn as mc
+    >>> weight = mc.nn.Parameter(mc.zeros(1))
+    >>> optimizer = mc.optim.SGD([weight], lr=1.0)
+    >>> schedule = mc.optim.CosineAnnealingLR(optimizer, T_max=4)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 0.854, 0.5, 0.146, 0.0]
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):

@@ -13,6 +13,16 @@ class SGD(Optimizer):
     weight_decay adds weight_decay * p to the gradient. nesterov looks ahead: p -= lr * (g + momentum * v).
     Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", in PyTorch's form,
     where lr stands outside the sum. The first v is g itself.
+
+    >>> import minicnn as mc
+    >>> x = mc.tensor(8.0, requires_grad=True)
+    >>> optimizer = mc.optim.SGD([x], lr=0.25)
+    >>> for step in range(3):
+    ...     optimizer.zero_grad()
+    ...     (x * x).backward()  # the gradient is 2x, so that each step halves x
+    ...     optimizer.step()
+    >>> x.item()
+    1.0
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0, dampening: float = 0,

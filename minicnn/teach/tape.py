@@ -6,7 +6,13 @@ from ..tensor import Tensor
 
 def tape_entries(tensor: Tensor) -> list[Function]:
     """The tape entries that led to a tensor, oldest first: the order of the forward pass. backward() takes them the
-    other way round."""
+    other way round.
+
+    >>> import minicnn as mc
+    >>> x = mc.ones(2, 3, requires_grad=True)
+    >>> [type(entry).__name__ for entry in mc.teach.tape_entries((x * x).sum())]
+    ['Mul', 'Sum']
+    """
     found: dict[int, Function] = {}
     stack = [tensor.entry]
     while stack:

@@ -26,6 +26,11 @@ def evaluate(model: Module, batches: Batches, *, loss: Loss, metrics: Mapping[st
     """The mean loss over the examples and the metrics, the model in eval mode (its mode comes back).
 
     batches, loss, metrics and inputs are those of a Trainer.
+
+    >>> import minicnn as mc
+    >>> batches = [(mc.ones(4, 3), mc.zeros(4, 3)), (mc.ones(2, 3) * 2, mc.zeros(2, 3))]
+    >>> mc.train.evaluate(mc.nn.Identity(), batches, loss=mc.nn.functional.mse_loss)  # (4 * 1 + 2 * 4) / 6
+    {'loss': 2.0}
     """
     seen = _run(model, batches, loss, bool(metrics), inputs)
     return seen.summary(metrics or {})
@@ -36,6 +41,12 @@ def predict(model: Module, batches: Batches, inputs: int = 1) -> tuple[Any, Any]
 
     Where the model returns several tensors, or the batches hold several targets, a tuple of arrays stands in their
     place. Without any targets it is an empty tuple.
+
+    >>> import minicnn as mc
+    >>> batches = [(mc.ones(4, 3), mc.zeros(4)), (mc.ones(2, 3), mc.zeros(2))]
+    >>> outputs, targets = mc.train.predict(mc.nn.Linear(3, 5), batches)
+    >>> outputs.shape, targets.shape
+    ((6, 5), (6,))
     """
     return _run(model, batches, None, True, inputs).arrays()
 

@@ -26,6 +26,11 @@ def binary_report(labels: ArrayLike, logits: ArrayLike, threshold: float = 0.0) 
 
     Returns "examples", "accuracy", "precision", "recall", "f1", "auc", "confusion_matrix" (nested lists) and "notes": a
     sentence for each value that its definition leaves open. What is nan elsewhere is None here, as JSON has no nan.
+
+    >>> import minicnn as mc
+    >>> report = mc.train.binary_report([0, 0, 1, 1], [-2.0, 1.0, 2.0, 3.0])
+    >>> report["accuracy"], report["recall"], report["auc"], report["confusion_matrix"]
+    (0.75, 1.0, 1.0, [[1, 1], [0, 2]])
     """
     truth, scores = pair("binary_report", labels, logits)
     predicted = (scores.astype(np.float64) > threshold).astype(np.int64)
@@ -67,6 +72,12 @@ def class_report(labels: ArrayLike, scores: ArrayLike, classes: Sequence[str]) -
     each name "precision", "recall", "f1" and "support", its number of examples), "confusion_matrix" (nested lists: a
     row for each true class) and "notes": a sentence for each value that its definition leaves open, which is given as
     0 and counts so in the means.
+
+    >>> import minicnn as mc
+    >>> scores = [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [0.0, 0.0, 1.0]]
+    >>> report = mc.train.class_report([0, 1, 2], scores, ["cat", "dog", "owl"])
+    >>> report["per_class"]["owl"]["precision"], report["notes"]
+    (0.5, ['dog was never predicted: precision, undefined, given as 0'])
     """
     truth, values = class_scores("class_report", labels, scores)
     count = values.shape[1]

@@ -12,7 +12,12 @@ from ..ops.arguments import is_int
 
 
 def accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """The share of predictions that are the label. ValueError if there are none."""
+    """The share of predictions that are the label. ValueError if there are none.
+
+    >>> import minicnn as mc
+    >>> mc.train.accuracy([0, 1, 2, 2], [0, 1, 2, 1])
+    0.75
+    """
     truth, guess = pair("accuracy", labels, predicted)
     return float(np.mean(truth == guess))
 
@@ -20,6 +25,11 @@ def accuracy(labels: ArrayLike, predicted: ArrayLike) -> float:
 def top_k_accuracy(labels: ArrayLike, scores: ArrayLike, k: int) -> float:
     """The share of examples whose class is among the k that score highest. labels: (N,), classes from 0; scores: (N, K)
     logits or probabilities. Among equal scores the lower class comes first, so that k = 1 is the accuracy of argmax.
+
+    >>> import minicnn as mc
+    >>> scores = [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]
+    >>> mc.train.top_k_accuracy([0, 1], scores, k=1), mc.train.top_k_accuracy([0, 1], scores, k=2)
+    (0.5, 1.0)
     """
     truth, values = class_scores("top_k_accuracy", labels, scores)
     if not is_int(k) or not 1 <= k <= values.shape[1]:
@@ -34,6 +44,10 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int = 2) 
     """Counts (classes, classes), int64: row i, column j counts the examples of class i that were predicted as j.
 
     For two classes [[true negatives, false positives], [false negatives, true positives]].
+
+    >>> import minicnn as mc
+    >>> mc.train.confusion_matrix([0, 0, 0, 1, 1], [0, 0, 1, 1, 1]).tolist()
+    [[2, 1], [0, 2]]
     """
     truth, guess = pair("confusion_matrix", labels, predicted)
     for name, values in (("labels", truth), ("predicted", guess)):
@@ -45,19 +59,34 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int = 2) 
 
 
 def precision(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """TP / (TP + FP): of the examples predicted positive, the share that are. 0 if none was predicted positive."""
+    """TP / (TP + FP): of the examples predicted positive, the share that are. 0 if none was predicted positive.
+
+    >>> import minicnn as mc
+    >>> mc.train.precision([0, 1, 1, 1], [1, 1, 0, 0])
+    0.5
+    """
     (_, fp), (_, tp) = confusion_matrix(labels, predicted)
     return ratio(tp, tp + fp)
 
 
 def recall(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """TP / (TP + FN): of the positive examples, the share that were found. 0 if there is no positive example."""
+    """TP / (TP + FN): of the positive examples, the share that were found. 0 if there is no positive example.
+
+    >>> import minicnn as mc
+    >>> mc.train.recall([0, 1, 1, 1, 1], [1, 1, 0, 0, 0])
+    0.25
+    """
     _, (fn, tp) = confusion_matrix(labels, predicted)
     return ratio(tp, tp + fn)
 
 
 def f1(labels: ArrayLike, predicted: ArrayLike) -> float:
-    """2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall. 0 if nothing is or was predicted positive."""
+    """2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall. 0 if nothing is or was predicted positive.
+
+    >>> import minicnn as mc
+    >>> mc.train.f1([0, 1, 1], [1, 1, 0])
+    0.5
+    """
     (_, fp), (fn, tp) = confusion_matrix(labels, predicted)
     return ratio(2 * tp, 2 * tp + fp + fn)
 
@@ -68,6 +97,10 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
     By ranks (Hanley & McNeil 1982): (R - p (p + 1) / 2) / (p n), with R the sum of the ranks of the p positives among
     all scores, equal scores sharing the mean of their ranks.
+
+    >>> import minicnn as mc
+    >>> mc.train.roc_auc([0, 0, 1, 1], [0.1, 0.6, 0.5, 0.9])  # of the four pairs, three are in order
+    0.75
     """
     truth, values = pair("roc_auc", labels, scores)
     check_binary("roc_auc", truth)

@@ -29,6 +29,12 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike, false_alarm_cost: float
     All thresholds between two neighbouring scores decide the same, so it is such a gap that is chosen. Of gaps that
     cost the same, the widest, and its middle: there the scores of new examples can be off by most before a decision
     changes. If nothing beats deciding the same for all, the threshold lies 1 beyond the last score.
+
+    >>> import minicnn as mc
+    >>> mc.train.best_threshold([0, 0, 1, 1], [-3.0, -1.0, 2.0, 4.0])
+    Threshold(threshold=0.5, cost=0.0, false_alarms=0, misses=0)
+    >>> mc.train.best_threshold([0, 1, 0, 1], [1.0, 2.0, 4.0, 6.0], miss_cost=5.0).threshold  # rather a false alarm
+    1.5
     """
     truth, values = pair("best_threshold", labels, scores)
     check_binary("best_threshold", truth)

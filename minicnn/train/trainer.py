@@ -79,6 +79,15 @@ class Trainer:
 
     epoch, step: the epochs that are complete, and the steps of the one after. history: a row for each complete epoch.
     seconds: spent in `fit` so far, all runs together.
+
+    >>> import minicnn as mc
+    >>> model = mc.nn.Linear(1, 1, bias=False)
+    >>> batches = [(mc.tensor([[1.0]]), mc.tensor([[3.0]])), (mc.tensor([[2.0]]), mc.tensor([[6.0]]))]  # y = 3x
+    >>> optimizer = mc.optim.SGD(model.parameters(), lr=0.1)
+    >>> trainer = mc.train.Trainer(model, loss=mc.nn.functional.mse_loss, optimizer=optimizer)
+    >>> history = trainer.fit(batches, epochs=20)
+    >>> f"{model.weight.item():.3f}"
+    '3.000'
     """
 
     def __init__(self, model: Module, *, loss: Loss, optimizer: Optimizer, metrics: Mapping[str, Metric] | None = None,

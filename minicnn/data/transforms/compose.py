@@ -8,7 +8,16 @@ from ..loader import Batch, Transform
 
 
 class Compose:
-    """Applies transforms one after the other, each with the same generator: `Compose(a, b)` or `Compose([a, b])`."""
+    """Applies transforms one after the other, each with the same generator: `Compose(a, b)` or `Compose([a, b])`.
+
+    >>> import numpy as np
+    >>> from minicnn.data.transforms import Compose, Normalize, ToFloat
+    >>> prepare = Compose(ToFloat(), Normalize(mean=[0.5], std=[0.5]))
+    >>> batch = np.full((2, 28, 28, 1), 255, np.uint8), np.array([3, 8])
+    >>> pictures, labels = prepare(batch, np.random.default_rng(0))
+    >>> float(pictures.max()), labels.tolist()
+    (1.0, [3, 8])
+    """
 
     def __init__(self, *transforms: Transform | Sequence[Transform]) -> None:
         first = transforms[0] if len(transforms) == 1 else None
