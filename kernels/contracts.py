@@ -159,7 +159,7 @@ elementwise("softplus", "x", "where(beta * x > threshold, x, log1p(exp(-abs(beta
 elementwise("softplus_grad", "g x", "where(beta * x > threshold, g, g / (1 + exp(-beta * x)))", params="beta threshold")
 elementwise("hardsigmoid", "x", "where(x <= -3, 0, where(x >= 3, 1, x / 6 + 0.5))")
 elementwise("hardsigmoid_grad", "g x", "where((x > -3) & (x < 3), g / 6, 0)")
-elementwise("hardswish", "x", "where(x <= -3, 0, where(x >= 3, x, x * (x + 3) / 6))")
+elementwise("hardswish", "x", "where(x <= -3, 0 * x, where(x >= 3, x, x * (x + 3) / 6))")
 elementwise("hardswish_grad", "g x", "where(x <= -3, 0, where(x >= 3, g, g * (x / 3 + 0.5)))")
 
 #: The activations that other kernels apply to what they are about to store: param `activation` names one, or "" for none.
@@ -245,7 +245,7 @@ kernel("conv2d_weight_grad", "x: f[N,H,W,C], dy: f[N,P,Q,K] -> dw: f[R,S,D,K]", 
 
 kernel("max_pool2d", "x: f[N,H,W,C] -> y: f[N,P,Q,C], position: p[N,P,Q,C]", family="pool", params="kernel stride padding dilation size rectified",
        sizes=lambda s, p: max_pool_sizes(p),
-       doc="the largest in each window and its place r*kW+s there: the first of equals, NaN wins; places outside x do not "
+       doc="the largest in each window and its place r*kW+s there: the first of equals, the last NaN; places outside x do not "
            "compete. padding (top, left); size (P, Q), which ceil_mode makes larger than the windows that fit. rectified, for windows of "
            "at most 255 places: x came out of a ReLU, whose gradient is taken along; the place is 255 where y isn't positive")
 kernel("max_pool2d_grad", "dy: f[N,P,Q,C], position: p[N,P,Q,C] -> dx: f[N,H,W,C]", family="pool",
@@ -290,7 +290,7 @@ kernel("group_norm_grad", "g: f[N,M,C], x: f[N,M,C], mean: f[N,G], rstd: f[N,G],
 kernel("batch_norm_pool", "x: f[N,H,W,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]? -> y: f[N,P,Q,C], position: o[N,P,Q,C]",
        family="norm", params="kernel activation p seed offset", sizes=lambda s, p: side_by_side(s, p), shaping="kernel activation",
        doc="y = dropout(max_pool2d(batch_norm_apply(x))): windows of at most 255 places side by side, what is left over at the "
-           "edges counts for nothing; the first of equals and NaN win. Element i of flat y is dropped where word offset + i of the seed's "
+           "edges counts for nothing; the first of equals and the last NaN win. Element i of flat y is dropped where word offset + i of the seed's "
            "stream is below round(p * 2^32), else divided by 1-p. position: the place r*kW+s in the window, 255 where dropped")
 kernel("batch_norm_pool_grad", "g: f[N,P,Q,C], position: o[N,P,Q,C], x: f[N,H,W,C], mean: f[C], rstd: f[C], weight: f[C]?, bias: f[C]? -> "
        "dx: f[N,H,W,C], dweight: f[C], dbias: f[C]",

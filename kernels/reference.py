@@ -286,8 +286,8 @@ def max_pool2d(x: Array, y: Array, position: Array, kernel: Pair, stride: Pair, 
     for out in np.ndindex(*size):
         for n, (tap, place) in enumerate(window(out, x.shape[1:3], kernel, stride, padding, dilation)):
             value, best = x[:, *place], y[:, *out]
-            # The first place wins even with -infinity; later ones must be strictly larger, or the first NaN.
-            wins = (value > best) | (np.isnan(value) & ~np.isnan(best)) | (n == 0)
+            # The first place wins even with -infinity; later ones must be strictly larger, or NaN.
+            wins = (value > best) | np.isnan(value) | (n == 0)
             y[:, *out] = np.where(wins, value, best)
             position[:, *out] = np.where(wins, tap[0] * kernel[1] + tap[1], position[:, *out])
     if rectified:

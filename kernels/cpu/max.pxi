@@ -1,9 +1,9 @@
 # The maxima of windows, channel by channel, and where in the window they are.
 #
-# Taps are visited from the last to the first: of equals the one visited last stays, and so of several NaN.
+# Taps are visited from the last to the first: of equals the one visited last stays, of several NaN the first visited.
 
 cdef inline void visit(real value, Py_ssize_t tap, real* best, real* where) noexcept nogil:
-    cdef bint wins = (value >= best[0]) | (value != value)
+    cdef bint wins = (not value < best[0]) & (best[0] == best[0])   # NaN is not below anything
     best[0] = value if wins else best[0]
     where[0] = <real>tap if wins else where[0]
 

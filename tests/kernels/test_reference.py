@@ -367,8 +367,8 @@ def test_max_pooling_by_hand() -> None:
     window = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
     y, position = run("max_pool2d", x, size=(2, 2), **window, rectified=False)
     np.testing.assert_array_equal(y.ravel(), [3, nan, -inf, 0])
-    np.testing.assert_array_equal(position.ravel(), [0, 1, 0, 0])  # the first 3, the first NaN, the first -inf
-    np.testing.assert_array_equal(run("max_pool2d_index", position, size=(4, 4), **window).ravel(), [0, 3, 8, 10])
+    np.testing.assert_array_equal(position.ravel(), [0, 3, 0, 0])  # the first 3, the last NaN, the first -inf
+    np.testing.assert_array_equal(run("max_pool2d_index", position, size=(4, 4), **window).ravel(), [0, 7, 8, 10])
     shifted = window | {"padding": (1, 1)}
     _, position = run("max_pool2d", x, size=(3, 3), **shifted, rectified=False)
     np.testing.assert_array_equal(position[0, :, :, 0], [[3, 3, 2], [1, 0, 0], [1, 1, 0]])

@@ -36,8 +36,14 @@ def windows(shape, window):
         yield out, list(product(*taps))
 
 
+def largest(values):
+    """Which it is: the first of equals, but the last NaN."""
+    nans = np.flatnonzero(np.isnan(values))
+    return int(nans[-1] if len(nans) else np.argmax(values))
+
+
 def max_pool(x, window):
-    """Values, the first place in each window that has them, and whether there is one. NaN is larger than all."""
+    """Values, the place in each window that has them, and whether there is one."""
     shape = x.shape[1:-1]
     found = {}
     for out, places in windows(shape, window):
@@ -46,7 +52,7 @@ def max_pool(x, window):
             if not values:
                 found[n, *out, c] = -np.inf, 0, False
                 continue
-            best = int(np.argmax(values))  # NumPy's too takes the first, and NaN before all
+            best = largest(values)
             found[n, *out, c] = values[best], np.ravel_multi_index(places[best], shape), True
     return found
 
@@ -167,9 +173,9 @@ def check_adaptive(x, sizes):
     for out, places in adaptive_windows(x.shape[1:-1], sizes):
         for n, c in product(range(x.shape[0]), range(x.shape[-1])):
             values = np.array([x[(n, *place, c)] for place in places])
-            first = int(np.argmax(values))
-            np.testing.assert_equal(y.numpy()[(n, *out, c)], values[first])
-            assert indices.numpy()[(n, *out, c)] == np.ravel_multi_index(places[first], x.shape[1:-1])
+            best = largest(values)
+            np.testing.assert_equal(y.numpy()[(n, *out, c)], values[best])
+            assert indices.numpy()[(n, *out, c)] == np.ravel_multi_index(places[best], x.shape[1:-1])
             with np.errstate(invalid="ignore"):
                 np.testing.assert_allclose(mean[(n, *out, c)], values.mean(), atol=1e-12)
 
