@@ -155,7 +155,8 @@ def max_pool2d(
     x: (N, H, W, C) -> (N, H_out, W_out, C), H_out = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1,
     ceil_mode rounds up, as long as the last window begins inside. stride: the kernel size unless given. padding never
     competes. The first of equals takes the gradient, of several NaN the last, as in PyTorch. return_indices: also the
-    places h * W + w (int64) of the largest. Ranzato et al. 2007, "Unsupervised learning of invariant feature hierarchies".
+    places h * W + w (int64) of the largest. Ranzato et al. 2007, "Unsupervised learning of invariant feature
+    hierarchies".
 
     >>> import minicnn as mc
     >>> x = mc.tensor([[1.0, 2.0, 3.0, 4.0], [8.0, 7.0, 6.0, 5.0]]).reshape(1, 2, 4, 1)
