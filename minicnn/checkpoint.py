@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import random
+from .nn.fuse import fusion, fusion_enabled
 from .tape import recording, state
 from .tensor import Tensor
 
@@ -29,7 +30,7 @@ class Region:
         if place not in self.values:
             self.run_again()
         if place not in self.values:
-            raise RuntimeError("checkpoint: the function did something else when it ran again")
+            raise RuntimeError("checkpoint: what the function computed was asked for twice; retain_graph is not for it")
         return self.values.pop(place)
 
     def run_again(self) -> None:
@@ -39,7 +40,7 @@ class Region:
                     f"checkpoint: an input of shape {tensor.shape} was changed in place since"
                 )
         outer, state.region = state.region, self
-        self.count, self.collecting, self.values = 0, True, {}
+        entries, self.count, self.collecting, self.values = self.count, 0, True, {}
         before = random.get_state()
         try:
             with recording(True):
@@ -47,6 +48,8 @@ class Region:
         finally:
             state.region, self.collecting = outer, False
             random.set_state(before)
+        if self.count != entries:
+            raise RuntimeError("checkpoint: the function did something else when it ran again")
 
 
 def checkpoint(function: Callable[..., Any], *inputs: Any) -> Any:
@@ -63,11 +66,12 @@ def checkpoint(function: Callable[..., Any], *inputs: Any) -> Any:
     >>> y.shape, block[0].weight.grad.shape
     ((1, 3, 3, 8), (3, 3, 3, 8))
     """
-    place = random.get_state()
+    place, fused = random.get_state(), fusion_enabled()
 
     def again() -> None:
         random.set_state(place)
-        function(*inputs)
+        with fusion(fused):  # so that the same ops run, whatever is set by then
+            function(*inputs)
 
     outer, state.region = state.region, Region(again, inputs)
     try:

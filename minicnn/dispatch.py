@@ -1,8 +1,8 @@
 """The one door to the kernels.
 
 `dispatch("softmax", x)` takes raw arrays, looks the kernel up for the device they live on, checks the call against the
-kernel's contract, allocates the outputs, runs the kernel and returns them. What the check finds depends on shapes and
-dtypes only, so it is done once for each combination and remembered as a Plan.
+kernel's contract, allocates the outputs, runs the kernel and returns them. What the check finds depends on shapes,
+dtypes and a few of the params only, so it is done once for each combination and remembered as a Plan.
 """
 
 from collections.abc import Callable, Iterator

@@ -39,6 +39,13 @@ class Prepared(dict[Any, np.ndarray]):
 _prepared: WeakValueDictionary[int, Prepared] = WeakValueDictionary()
 
 
+def place(array: Any) -> int:
+    """Identifies the memory that an array lies in, reshapes included."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return id(array)
+
+
 def stats() -> dict[str, int]:
     """Bytes on the CPU: `in_use` by arrays, `kept` for reuse, the `peak` of in_use since `reset_peak()`, and
     `prepared`, of weights for inference."""

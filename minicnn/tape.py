@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import device as devices
+from . import memory
 from .anomaly import Anomaly, user_line
 from .tensor import FLOATS, F, Tensor, method, ones, set_recording
 
@@ -57,12 +58,14 @@ class Function:
     edges: list[Edge | None]  # where the gradient of each input goes; None: not wanted
     outputs: list[tuple[int, ...]]  # their shapes
     needs: Sequence[bool]  # in backward: for each input, does its gradient lead to anything asked for?
+    foreign = False  # not one of minicnn's: what its backward returns may be anybody's memory
     hooks: dict[int, list[Callable[..., Any]]] | None = None  # of each output
     retained: dict[int, weakref.ref[Tensor]] | None = None  # outputs that shall keep their gradient
     where = ""  # the user's line, for detect_anomaly
     _kept: Any = None  # what `saves` names, with versions; None once it is freed
 
     def __init_subclass__(cls) -> None:
+        cls.foreign = not cls.__module__.startswith(f"{__package__}.")
         if "forward" in cls.__dict__ or "saves" in cls.__dict__:
             code = cls.forward.__code__
             names = code.co_varnames[1 : code.co_argcount]  # without self
@@ -194,6 +197,7 @@ class _Walk:
         self.wanted = None if targets is None else {_key(_edge(t)) for t in targets}
         self.found: dict[tuple[int, int], Tensor] = {}
         self.leads: set[int] | None = None  # ids of entries on a way to a target; None: all are of use
+        self.lent = False  # whether somebody else, a hook say, may hold the memory of a gradient
 
     def run(self, roots: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
         edges = [_edge(root) for root in roots]
@@ -229,6 +233,7 @@ class _Walk:
             self.show(entry, grads)
         entry.needs = [edge is not None and (self.wanted is None or self.goes_on(edge)) for edge in entry.edges]
         if True in entry.needs:
+            self.lent |= entry.foreign
             self.pass_on(entry, entry.backward(*grads))
             if not self.retain_graph:
                 entry.free()
@@ -237,7 +242,7 @@ class _Walk:
         """Give the gradients of an entry's outputs to all who asked for them."""
         for index, hooks in (entry.hooks or {}).items():
             if grads[index] is not None:
-                grads[index] = _run_hooks(hooks, grads[index])
+                grads[index], self.lent = _run_hooks(hooks, grads[index]), True
         for index, grad in enumerate(grads):
             if grad is None:
                 continue
@@ -347,25 +352,17 @@ def backward(
     walk = _Walk(None, retain_graph or create_graph, create_graph)
     with recording(create_graph):
         walk.run([tensor], starts)
-        taken = {_memory(start) for start in starts}
+        taken = {memory.place(start.array) for start in starts}
         for leaf, grad in walk.leaves.values():
             grad = _run_hooks(leaf._hooks, grad) if leaf._hooks else grad
-            place = _memory(grad)
+            place = memory.place(grad.array)
             if leaf.grad is not None:
                 leaf.grad = leaf.grad + grad
             elif create_graph:
                 leaf.grad = grad
-            else:  # two leaves must not share one gradient: clipping one in place would clip the other
-                leaf.grad = _copy(grad) if place in taken else grad.detach()
+            else:  # nobody may share a leaf's gradient: clipping it in place would change what the other has
+                leaf.grad = _copy(grad) if walk.lent or leaf._hooks or place in taken else grad.detach()
             taken.add(place)
-
-
-def _memory(tensor: Tensor) -> int:
-    """Identifies the memory that a tensor lies in, reshapes included."""
-    owner = tensor.array
-    while getattr(owner, "base", None) is not None:
-        owner = owner.base
-    return id(owner)
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -91,3 +91,16 @@ def test_a_remembered_check_refuses_each_time():
         with pytest.raises(ValueError, match="conv2d"):
             nn.functional.conv2d(mc.ones(1, 5, 5, 3), mc.ones(3, 3, 4, 8))
         nn.functional.conv2d(mc.ones(1, 5, 5, 3), mc.ones(3, 3, 3, 8))
+
+
+def test_a_misspelt_param_is_refused_once_the_call_is_known():
+    x = np.ones((2, 3), np.float32)
+    dispatch("leaky_relu", x, slope=0.1)
+    with pytest.raises(TypeError, match=r"leaky_relu: params \['slop'\] came, expected \['slope'\]"):
+        dispatch("leaky_relu", x, slop=0.1)
+
+
+def test_a_remembered_check_takes_as_many_tensors_as_a_kernel_arrays():
+    count = Remembered(lambda *tensors: len(tensors), mc.Tensor)
+    wide = mc.ones((1,) * 32)
+    assert [count(*[wide] * 16), count(*[wide] * 16), count(*[wide] * 17)] == [16, 16, 17]

@@ -1,9 +1,12 @@
 """The memory that arrays live in."""
 
+import gc
+
 import numpy as np
 import pytest
 
 import minicnn as mc
+from minicnn.kernels.cpu import host
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +46,29 @@ def test_arrays_are_contiguous_and_begin_at_a_cache_line(shape, dtype):
 def test_what_no_memory_could_hold_is_refused(shape):
     with pytest.raises(ValueError, match="larger than the address space"):
         mc.memory.empty(shape, np.dtype("float32"))
+
+
+class Holder:
+    """Something that can hold itself."""
+
+    itself: "Holder"
+    array: np.ndarray
+
+
+@pytest.mark.parametrize("size", range(1000, 40_000, 3000))
+def test_a_block_that_the_collector_frees_meanwhile_is_kept_too(size):
+    """Making the list of a size that is new to the pool may start a collection, which frees a block of that size."""
+    pool, dtype, threshold = host.Pool(1 << 20), np.dtype(np.uint8), gc.get_threshold()
+    first, second = pool.array((size,), dtype), pool.array((size,), dtype)
+    holder = Holder()
+    holder.itself, holder.array = holder, first
+    del holder, first
+    gc.set_threshold(1)
+    try:
+        del second
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert pool.kept > 0 == pool.in_use
+    again = [pool.array((size,), dtype) for _ in range(2)]
+    assert pool.kept == 0 and len(again) == 2  # both were on the shelf

@@ -258,6 +258,40 @@ def test_detect_anomaly_names_op_and_line():
             z.backward()
 
 
+class GivesAway(Function):
+    """Twice the input, with a gradient that is somebody else's tensor."""
+
+    of: mc.Tensor
+
+    def forward(self, x):
+        return x * 2
+
+    def backward(self, grad):
+        return self.of
+
+
+def test_what_a_hook_saw_is_not_changed_with_the_gradient():
+    seen = []
+    x = mc.ones(3, requires_grad=True)
+    y = x + 0
+    y.register_hook(seen.append)
+    x.register_hook(seen.append)
+    y.sum().backward()
+    x.grad.zero_()
+    assert [grad.tolist() for grad in seen] == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_what_a_hook_or_an_op_of_the_users_returned_stays_theirs():
+    mine = mc.ones(3)
+    a, b = mc.ones(3, requires_grad=True), mc.ones(3, requires_grad=True)
+    a.register_hook(lambda grad: mine)
+    a.sum().backward()
+    GivesAway.apply(b, of=mine).sum().backward()
+    a.grad.zero_()
+    b.grad.zero_()
+    assert mine.tolist() == [1, 1, 1]
+
+
 def test_checkpoint_gives_the_same_gradients_with_less_kept():
     def run(through):
         w = mc.tensor(np.linspace(-1, 1, 100).reshape(10, 10), requires_grad=True)
@@ -415,6 +449,26 @@ def test_nothing_stays_behind_a_freed_tape():
     assert mc.memory.stats()["in_use"] > before + 64  # what the entries saved
     loss.backward()
     assert mc.memory.stats()["in_use"] == before + x.grad.array.nbytes + 64  # the gradient and the loss
+
+
+def test_checkpoint_sees_that_other_ops_ran_again():
+    model = mc.nn.Sequential(mc.nn.BatchNorm2d(3), mc.nn.SiLU(), mc.nn.SiLU())
+    y = mc.checkpoint(model, mc.ones(2, 4, 4, 3, requires_grad=True))
+    model[1].register_forward_hook(lambda *a: None)  # so that the layers run one by one
+    with pytest.raises(RuntimeError, match="did something else when it ran again"):
+        y.sum().backward()
+
+
+def test_checkpoint_runs_again_with_the_fusion_of_the_first_time():
+    random = np.random.default_rng(0)
+    array = random.normal(size=(2, 4, 4, 3))
+    model = mc.nn.Sequential(mc.nn.BatchNorm2d(3), mc.nn.SiLU(), mc.nn.SiLU()).to("float64")
+    x, again = (mc.tensor(array, requires_grad=True) for _ in range(2))
+    (model(x) ** 2).sum().backward()
+    y = mc.checkpoint(model, again)
+    with mc.fusion(False):
+        (y**2).sum().backward()
+    np.testing.assert_array_equal(again.grad.numpy(), x.grad.numpy())
 
 
 def test_checkpoint_sees_a_changed_input():

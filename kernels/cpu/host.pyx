@@ -136,11 +136,10 @@ cdef class Pool:
 
     def clear(self):
         """Give all unused memory back to the system."""
-        for shelf in self.shelves.values():
+        shelves, self.shelves, self.kept = self.shelves, {}, 0
+        for shelf in shelves.values():
             for address in shelf:
                 free(<void*><size_t>address)
-        self.shelves = {}
-        self.kept = 0
 
     def reset_peak(self):
         self.peak = self.in_use
@@ -158,7 +157,7 @@ cdef class Pool:
             return
         shelf = self.shelves.get(room)
         if shelf is None:
-            shelf = self.shelves[room] = []
+            shelf = self.shelves.setdefault(room, [])  # making a list may free another block of this size
         shelf.append(<size_t>memory)
         self.kept += room
 
@@ -192,7 +191,7 @@ cdef Py_ssize_t rounded(Py_ssize_t count):
 
 cdef enum:
     MOST_ARRAYS = 16  # of a call
-    MOST_FORM = 4 + MOST_AXES * sizeof(cnp.npy_intp)  # bytes that say an array's dtype and shape
+    MOST_FORM = 5 + MOST_AXES * sizeof(cnp.npy_intp)  # bytes that say an argument's letter, dtype and shape
 
 
 cdef char* write_form(char* end, cnp.ndarray array) except NULL:
@@ -324,13 +323,21 @@ cdef class Calls:
             found = self.known[name] = self.names(name)
         return found
 
+    cdef list values(self, str name, str device, tuple arrays, dict params, bint prepared):
+        """The params in the order of the contract."""
+        try:
+            return [params[p] for p in self.settings(name)[0]]
+        except KeyError:
+            self.plan(name, device, arrays, params, prepared)  # which says what is wrong
+            raise
+
     def call(self, str name, device, tuple arrays, dict params, kept):
         """Run a kernel: the one output, or a tuple of them. device: where the first array lives, if None."""
         if device is None:
             device = self.device_of(arrays[0])
         run, forms, algorithm = self.find(name, device, arrays, params, kept is not None)
         cdef list outputs = [self.pool.array(shape, dtype) for shape, dtype in forms]
-        cdef list arguments = [*arrays, *outputs, *[params[p] for p in self.settings(name)[0]]]
+        cdef list arguments = [*arrays, *outputs, *self.values(name, device, arrays, params, kept is not None)]
         if kept is None:
             run(*arguments)
         else:
@@ -343,7 +350,7 @@ cdef class Calls:
         """Run a kernel that only changes arrays in place once for many rows of them."""
         device = self.device_of(rows[0][0])
         cdef list plans = [self.find(name, device, arrays, params, False) for arrays in rows]
-        plans[0].run(*[list(column) for column in zip(*rows)], *[params[p] for p in self.settings(name)[0]])
+        plans[0].run(*[list(column) for column in zip(*rows)], *self.values(name, device, rows[0], params, False))
         if self.watchers:
             for arrays in rows:
                 self.watch(name, device, plans[0].algorithm, arrays, [], params)

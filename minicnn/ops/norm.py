@@ -225,7 +225,7 @@ def batch_statistics(
     x: Any, running_mean: Tensor | None, running_var: Tensor | None, momentum: float, eps: float
 ) -> tuple[Tensor, Tensor]:
     """mean and rstd of a raw array (..., C), after moving the running statistics towards its own."""
-    count = x.size // x.shape[-1]
+    count = prod(x.shape[:-1])
     mean, var = dispatch("batch_norm_stats", rows(x))
     following = [None if running is None else running.array for running in (running_mean, running_var)]
     rstd = dispatch("batch_norm_follow", mean, var, *following, momentum=momentum, unbias=count / (count - 1), eps=eps)

@@ -49,7 +49,7 @@ class ExponentialMovingAverage:
 
     def update(self) -> None:
         """Move the averages towards the values that the model has now."""
-        pairs = list(self._pairs("update", self.model))
+        pairs = self._pairs("update", self.model)
         for dtype in FLOATS:
             due = [pair for pair in pairs if pair[1].dtype == dtype]
             if due:

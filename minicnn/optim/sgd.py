@@ -12,7 +12,7 @@ class SGD(Optimizer):
 
     weight_decay adds weight_decay * p to the gradient. nesterov looks ahead: p -= lr * (g + momentum * v).
     Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", in PyTorch's form,
-    where lr stands outside the sum. The first v is g itself.
+    where lr stands outside the sum. In the first step of a parameter v is g itself.
 
     >>> import minicnn as mc
     >>> x = mc.tensor(8.0, requires_grad=True)
