@@ -136,7 +136,7 @@ def check_transposed(move, per_input, per_output, n, dtype, seed):
 
 arguments = given(geometries(), CHANNELS, CHANNELS, st.integers(0, 3), DTYPES, st.integers(0, 99))
 few = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-many = settings(max_examples=2500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 test_convolutions = few(arguments(check_convolution))
 test_transposed_convolutions = few(arguments(check_transposed))
 test_many_convolutions = pytest.mark.slow(many(arguments(check_convolution)))

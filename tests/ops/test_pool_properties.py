@@ -11,7 +11,7 @@ import minicnn as mc
 
 F = mc.nn.functional
 QUICK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-THOROUGH = settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+THOROUGH = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 # -------------------------------------------------------------------------------------------------- the definitions
