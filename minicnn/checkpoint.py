@@ -16,6 +16,7 @@ class Region:
         self.again = again
         self.versions = [(t, t._version[0]) for t in inputs if isinstance(t, Tensor)]
         self.count = 0
+        self.entries: int | None = None  # of the whole stretch; None if an exception cut it short
         self.values: dict[int, Any] = {}
         self.collecting = False
 
@@ -30,7 +31,7 @@ class Region:
         if place not in self.values:
             self.run_again()
         if place not in self.values:
-            raise RuntimeError("checkpoint: what the function computed was asked for twice; retain_graph is not for it")
+            raise RuntimeError("checkpoint: the function did something else when it ran again")
         return self.values.pop(place)
 
     def run_again(self) -> None:
@@ -40,7 +41,7 @@ class Region:
                     f"checkpoint: an input of shape {tensor.shape} was changed in place since"
                 )
         outer, state.region = state.region, self
-        entries, self.count, self.collecting, self.values = self.count, 0, True, {}
+        self.count, self.collecting, self.values = 0, True, {}
         before = random.get_state()
         try:
             with recording(True):
@@ -48,7 +49,7 @@ class Region:
         finally:
             state.region, self.collecting = outer, False
             random.set_state(before)
-        if self.count != entries:
+        if self.entries not in (None, self.count):
             raise RuntimeError("checkpoint: the function did something else when it ran again")
 
 
@@ -73,8 +74,11 @@ def checkpoint(function: Callable[..., Any], *inputs: Any) -> Any:
         with fusion(fused):  # so that the same ops run, whatever is set by then
             function(*inputs)
 
-    outer, state.region = state.region, Region(again, inputs)
+    region = Region(again, inputs)
+    outer, state.region = state.region, region
     try:
-        return function(*inputs)
+        result = function(*inputs)
+        region.entries = region.count
+        return result
     finally:
         state.region = outer

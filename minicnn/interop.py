@@ -26,9 +26,15 @@ def from_dlpack(source: Any, copy: bool | None = None) -> Tensor:
     """
     if not hasattr(source, "__dlpack__"):
         raise TypeError(f"from_dlpack: expected an array with __dlpack__, got {type(source).__name__}")
-    array = np.from_dlpack(source)
+    known = ", ".join(map(str, DTYPES))
+    try:
+        array = np.from_dlpack(source)
+    except RuntimeError as error:  # NumPy's, of bfloat16 and of what else it has no dtype for
+        if "dtype" not in str(error):
+            raise
+        raise TypeError(f"from_dlpack: dtype {getattr(source, 'dtype', '')} is not one of {known}") from None
     if array.dtype not in DTYPES:
-        raise TypeError(f"from_dlpack: dtype {array.dtype} is not one of {', '.join(map(str, DTYPES))}")
+        raise TypeError(f"from_dlpack: dtype {array.dtype} is not one of {known}")
     sharable = array.flags.c_contiguous and array.flags.writeable and array.flags.aligned
     if copy is False and not sharable:
         raise ValueError("from_dlpack: the array is not contiguous, or can't be written to, and copy=False")

@@ -55,6 +55,12 @@ def test_pytorch_both_ways():
     assert mc.from_dlpack(torch.ones(3, 2).T).tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
+def test_a_dtype_that_numpy_does_not_have():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="from_dlpack: dtype torch.bfloat16 is not one of float32"):
+        mc.from_dlpack(torch.ones(3, dtype=torch.bfloat16))
+
+
 @pytest.mark.parametrize("by", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow,
                                 operator.matmul, operator.lt, operator.ge], ids=lambda o: o.__name__)
 def test_numpy_on_either_side(by):

@@ -194,6 +194,24 @@ def test_indexing_always_copies():
         assert x.numpy().min() == 1
 
 
+def test_an_ellipsis_that_stands_for_nothing_does_not_separate():
+    torch = pytest.importorskip("torch")
+    a, rows, columns = np.arange(24).reshape(2, 3, 4), [0, 1], [2, 0]
+    want = torch.tensor(a)[:, rows, ..., columns].tolist()
+    assert mc.tensor(a)[:, rows, ..., columns].tolist() == want == a[:, rows, columns].tolist()
+
+
+@pytest.mark.parametrize(("index", "words"), [
+    (([0, 1], [0, 1, 2]), r"the arrays of an index do not broadcast: shapes \(2,\), \(3,\)"),
+    (True, "a mask must have at least one dimension, got True"),
+    ((0, np.bool_(False)), "a mask must have at least one dimension, got"),
+    ([[1], [1, 2]], r"the rows of an index differ in length: \[\[1\], \[1, 2\]\]"),
+])
+def test_what_is_no_index(index, words):
+    with pytest.raises(IndexError, match=words):
+        mc.ones(3, 4)[index]
+
+
 def test_binary_cross_entropy_at_the_ends():
     p = mc.tensor([0.0, 1.0, 1.0], requires_grad=True)
     loss = mc.nn.functional.binary_cross_entropy(p, mc.tensor([0.0, 1.0, 0.0]))

@@ -56,7 +56,7 @@ def gaussian(size: int = 5, sigma: float | None = None) -> np.ndarray:
      [0.075 0.124 0.075]]
     """
     width = _odd("gaussian", size) / 6 if sigma is None else sigma
-    if not width > 0:
+    if isinstance(width, bool) or not isinstance(width, int | float | np.integer | np.floating) or not width > 0:
         raise ValueError(f"gaussian: sigma must be positive, got {sigma!r}")
     places = np.arange(size) - size // 2
     along = np.exp(-(places**2) / (2 * width**2))

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ..ops.adaptive_pool import Size, check_output_size
-from ..ops.arguments import is_int
+from ..ops.adaptive_pool import Size, check_levels, check_output_size
 from ..tensor import Tensor
 from . import functional as F
 from .layout import Flow
@@ -24,7 +23,7 @@ class AdaptivePool(Module):
 
     def follow(self, flow: Flow) -> Flow:
         sizes = self.output_size if isinstance(self.output_size, Sequence) else (self.output_size,)
-        return Flow(flow.channels, picture=False, pictures=flow.pictures) if set(sizes) == {1} else flow
+        return flow.of_one_place() if set(sizes) == {1} else flow.of_places()
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
@@ -120,9 +119,7 @@ class SpatialPyramidPool2d(Module):
 
     def __init__(self, levels: Sequence[int]):
         super().__init__()
-        if not isinstance(levels, Sequence) or not levels or not all(is_int(n) and n >= 1 for n in levels):
-            raise ValueError(f"SpatialPyramidPool2d: levels must be a sequence of positive ints, got {levels!r}")
-        self.levels = tuple(levels)
+        self.levels = check_levels("SpatialPyramidPool2d", levels)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.spatial_pyramid_pool2d(x, self.levels)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.arguments import is_int, need_rank, per_axis
-from ..ops.conv_arguments import LAYOUTS, Padding, Size
+from ..ops.conv_arguments import LAYOUTS, Padding, Size, sides
 from ..ops.conv_transpose import way_back
 from ..tensor import Tensor
 from . import functional as F
@@ -22,15 +22,20 @@ class TransposedConvolution(Convolution):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = 0,
                  output_padding: Size = 0, groups: int = 1, bias: bool = True, dilation: Size = 1):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
-        self.output_padding = per_axis(type(self).__name__, "output_padding", output_padding, self.axes, least=0)
+        name = type(self).__name__
+        self.output_padding = per_axis(name, "output_padding", output_padding, self.axes, least=0)
+        if padding == "tf_same" and any(self.output_padding):
+            raise ValueError(f"{name}: output_padding must be 0 with padding='tf_same', got {output_padding!r}")
 
     def settings(self, x: Tensor, output_size: Sequence[int] | None) -> tuple[Any, ...]:
         """What the function takes behind weight and bias."""
-        more = self.output_padding if output_size is None else self._output_padding(x, output_size)
-        return self.stride, self.padding, more, self.groups, self.dilation
+        paddings = self.padding, self.output_padding
+        if output_size is not None:
+            paddings = self._paddings(x, output_size)
+        return self.stride, *paddings, self.groups, self.dilation
 
-    def _output_padding(self, x: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
-        """What makes the output just that large."""
+    def _paddings(self, x: Tensor, output_size: Sequence[int]) -> tuple[Padding, tuple[int, ...]]:
+        """The padding and the output_padding that make the output just that large."""
         name, wanted = type(self).__name__, tuple(output_size)
         need_rank(name, "x", x, LAYOUTS[self.axes][0])
         if len(wanted) == self.axes + 2:
@@ -38,13 +43,24 @@ class TransposedConvolution(Convolution):
         if len(wanted) != self.axes or not all(map(is_int, wanted)):
             raise ValueError(f"{name}: output_size must be {self.axes} ints, or the shape of the output, got "
                              f"{output_size!r}")
-        least = way_back(name, x.shape, self.weight.shape, self.stride, self.padding, 0, self.groups,
-                         self.dilation).size
+        grown, padding = self.padding == "tf_same", self.padding
+        least = self._least(x, padding)
+        if grown:  # that is the largest of the sizes which the strided convolution gives x's
+            least = tuple(size - step + 1 for size, step in zip(least, self.stride, strict=True))
         most = tuple(size + step - 1 for size, step in zip(least, self.stride, strict=True))
         if not all(low <= size <= high for low, size, high in zip(least, wanted, most, strict=True)):
             raise ValueError(f"{name}: output_size must be from {least} to {most} for x of shape {x.shape}, got "
                              f"{output_size!r}")
-        return tuple(size - low for size, low in zip(wanted, least, strict=True))
+        if grown:  # the padding depends on the size
+            edges = sides(name, padding, wanted, self.kernel_size, self.stride, self.dilation)
+            padding = tuple(zip(edges[::2], edges[1::2], strict=True))
+            least = self._least(x, padding)
+        return padding, tuple(size - low for size, low in zip(wanted, least, strict=True))
+
+    def _least(self, x: Tensor, padding: Padding) -> tuple[int, ...]:
+        """The size of the output with an output_padding of 0."""
+        return way_back(type(self).__name__, x.shape, self.weight.shape, self.stride, padding, 0, self.groups,
+                        self.dilation).size
 
     def from_keras(self, name: str, array: np.ndarray) -> np.ndarray:
         return array
@@ -84,7 +100,8 @@ class ConvTranspose2d(TransposedConvolution):
     sqrt(fan_in) with fan_in = kH * kW * out_channels / groups, as in PyTorch.
 
     `layer(x, output_size)` gives an output of that (H_out, W_out) or shape, one of the sizes that the strided
-    convolution gives x's size: `output_padding` is worked out for it.
+    convolution gives x's size: `output_padding` is worked out for it. With "tf_same" there may be (H - 1) * stride + 1
+    to H * stride rows, and it is the padding that is worked out.
 
     >>> import minicnn as mc
     >>> layer = mc.nn.ConvTranspose2d(8, 3, kernel_size=3, stride=2, padding=1)

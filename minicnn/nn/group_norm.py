@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..ops.arguments import is_int
+from ..ops.arguments import check_eps
+from ..ops.group_norm import normalized_sizes
 from ..tensor import Tensor, ones, zeros
 from . import functional as F
 from . import init
@@ -14,14 +15,21 @@ from .module import Module, Parameter, layer
 from .norm import BatchNorm
 
 
-def _check_eps(layer: Module, eps: float) -> float:
-    if isinstance(eps, bool) or not isinstance(eps, int | float) or not eps >= 0:
-        raise ValueError(f"{type(layer).__name__}: eps must be a number that is not negative, got {eps!r}")
-    return eps
+class AffineNorm(Module):
+    """What layer and group norm share: a weight and a bias, or none."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def reset_parameters(self) -> None:
+        """Back to weight 1 and bias 0."""
+        for tensor, value in ((self.weight, 1), (self.bias, 0)):
+            if tensor is not None:
+                init.constant_(tensor, value)
 
 
 @layer
-class LayerNorm(Module):
+class LayerNorm(AffineNorm):
     """Normalisation of each element of a batch over its last dimensions, see `functional.layer_norm`.
 
     normalized_shape: the sizes of those dimensions, channels last: (C,) or C for each place over its channels, (H, W,
@@ -38,22 +46,13 @@ class LayerNorm(Module):
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True):
         super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        if not shape or not all(is_int(size) and size >= 1 for size in shape):
-            raise ValueError(f"LayerNorm: normalized_shape must be positive ints, got {normalized_shape!r}")
-        self.normalized_shape = shape
-        self.eps = _check_eps(self, eps)
+        shape = self.normalized_shape = normalized_sizes("LayerNorm", normalized_shape, least=1)
+        self.eps = check_eps(type(self).__name__, eps)
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(ones(shape)) if elementwise_affine else None
         self.bias = Parameter(zeros(shape)) if elementwise_affine and bias else None
         if len(shape) == 1:  # it may stand behind a Flatten
             self.flat_inputs = ("weight", "bias")  # type: ignore[misc]
-
-    def reset_parameters(self) -> None:
-        """Back to weight 1 and bias 0."""
-        for tensor, value in ((self.weight, 1), (self.bias, 0)):
-            if tensor is not None:
-                init.constant_(tensor, value)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -69,32 +68,30 @@ class LayerNorm(Module):
 
 
 @layer
-class GroupNorm(Module):
+class GroupNorm(AffineNorm):
     """Normalisation over groups of neighbouring channels of each picture, see `functional.group_norm`.
 
-    weight, bias: (num_channels,), 1 and 0 at first, if affine. Wu & He 2018.
+    weight, bias: (num_channels,), 1 and 0 at first, if affine. Behind a Flatten of a picture only one group can be
+    converted from and to PyTorch: there, several would be of other numbers. Wu & He 2018.
 
     >>> import minicnn as mc
     >>> mc.nn.GroupNorm(num_groups=4, num_channels=64)(mc.ones(2, 8, 8, 64)).shape
     (2, 8, 8, 64)
     """
 
+    flat_inputs = ("weight", "bias")
+
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
         super().__init__()
         self.num_groups = positive_int(self, "num_groups", num_groups)
         self.num_channels = positive_int(self, "num_channels", num_channels)
+        self.flat_groups = self.num_groups
         if num_channels % num_groups:
             raise ValueError(f"GroupNorm: num_groups {num_groups} must divide num_channels {num_channels}")
-        self.eps = _check_eps(self, eps)
+        self.eps = check_eps(type(self).__name__, eps)
         self.affine = affine
         self.weight = Parameter(ones(num_channels)) if affine else None
         self.bias = Parameter(zeros(num_channels)) if affine else None
-
-    def reset_parameters(self) -> None:
-        """Back to weight 1 and bias 0."""
-        for tensor, value in ((self.weight, 1), (self.bias, 0)):
-            if tensor is not None:
-                init.constant_(tensor, value)
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Tensor) and x.shape[-1:] != (self.num_channels,):
@@ -102,7 +99,7 @@ class GroupNorm(Module):
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def follow(self, flow: Flow) -> Flow:
-        return flow.of_picture(self.num_channels)
+        return flow if flow.flat else flow.of_picture(self.num_channels)
 
     def extra_repr(self) -> str:
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"

@@ -52,7 +52,7 @@ class Flow(NamedTuple):
     channels: the size of the channel axis, None if unknown. picture: PyTorch may keep these features in another
     order, with channels first (not so behind a Linear or a global pooling). flat: a Flatten has made one axis of
     them. certain: all this follows from the layers that ran before; it doesn't where layers only were registered
-    before. pictures: channel counts of all pictures so far.
+    before. pictures: channel counts of all pictures so far. one_place: they are a picture of a single place.
     """
 
     channels: int | None = None
@@ -60,6 +60,7 @@ class Flow(NamedTuple):
     flat: bool = False
     certain: bool = True
     pictures: frozenset[int] = frozenset()
+    one_place: bool = False
 
     def of_picture(self, channels: int) -> "Flow":
         """Behind a layer that makes a picture of so many channels."""
@@ -68,6 +69,14 @@ class Flow(NamedTuple):
     def of_features(self, features: int) -> "Flow":
         """Behind a layer whose outputs have no places, only numbers."""
         return Flow(features, picture=False, pictures=self.pictures)
+
+    def of_one_place(self) -> "Flow":
+        """Behind a layer that leaves one place of each picture."""
+        return Flow(self.channels, picture=False, pictures=self.pictures, one_place=True)
+
+    def of_places(self) -> "Flow":
+        """Behind a layer that may make several places of one."""
+        return self._replace(picture=True, one_place=False) if self.one_place and not self.flat else self
 
     def flatten_channels(self, features: int) -> int:
         """For a layer that weighs `features` inputs here: of how many channels is the picture that was flattened into
@@ -93,13 +102,18 @@ def flatten_orders(model: Any, flatten: Mapping[str, int | None] | None) -> tupl
 
     def visit(name: str, module: Any, flow: Flow) -> None:
         features = _features(module)
-        if features is None:
+        if features is None or (module.flat_groups and name not in stated and not (flow.flat and flow.picture)):
             return
         try:
-            orders[name] = _stated(name, stated[name], features) if name in stated else flow.flatten_channels(features)
+            channels = _stated(name, stated[name], features) if name in stated else flow.flatten_channels(features)
         except ValueError as error:
             unclear[name] = str(error) if name in stated else (
                 f"{error}; flatten={{{name!r}: channels}} says it, {{{name!r}: None}} that they are none")
+            return
+        if channels > 1 and module.flat_groups > 1:
+            unclear[name] = (f"its {features} inputs are a flattened picture of {channels} channels, and in PyTorch "
+                             f"each of its {module.flat_groups} groups takes other ones of them; no order helps")
+        orders[name] = channels
 
     _walk(model, "", Flow(), visit)
     known = [name for name, module in model.named_modules(remove_duplicate=False) if _features(module) is not None]
@@ -116,7 +130,9 @@ def _declared(model: Any) -> dict[str, int | None]:
 
 
 def _features(module: Any) -> int | None:
-    """The number of inputs that the module weighs one by one, None if it does no such thing."""
+    """The number of inputs that the module weighs one by one or by groups, None if it does no such thing."""
+    if module.flat_groups > 1:
+        return int(module.num_channels)
     return next((t.shape[0] for t in (getattr(module, n) for n in module.flat_inputs) if t is not None), None)
 
 

@@ -28,7 +28,11 @@ def _widened(owner: Module, in_channels: int, expand_ratio: float) -> int:
     """The channels inside a block."""
     if not isinstance(expand_ratio, int | float) or not 0 < expand_ratio < float("inf"):
         raise ValueError(f"{type(owner).__name__}: expand_ratio must be a positive number, got {expand_ratio!r}")
-    return round(positive_int(owner, "in_channels", in_channels) * expand_ratio)
+    inner = round(positive_int(owner, "in_channels", in_channels) * expand_ratio)
+    if inner < 1:
+        raise ValueError(f"{type(owner).__name__}: expand_ratio {expand_ratio!r} leaves nothing of {in_channels} "
+                         "channels")
+    return inner
 
 
 @layer

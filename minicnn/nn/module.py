@@ -69,6 +69,9 @@ class Module:
     in_order: bool = False
     #: Arrays whose first axis runs over the input features, one weight each.
     flat_inputs: ClassVar[tuple[str, ...]] = ()
+    #: How many groups of neighbours among its `num_channels` features it normalises, 0 if it does no such thing. Behind
+    #: a Flatten, PyTorch's groups are others.
+    flat_groups: int = 0
     #: Submodules (by dotted name) whose inputs are a flattened picture, of so many channels; None: are none.
     torch_flatten: Mapping[str, int | None] = {}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.arguments import need_float
+from ..ops.arguments import check_eps, need_float
 from ..ops.norm import Normalize as GivenStatistics
 from ..tape import no_grad
 from ..tensor import Tensor, ones, zeros
@@ -38,11 +38,9 @@ class BatchNorm(Module):
         super().__init__()
         name = type(self).__name__
         self.num_features = positive_int(self, "num_features", num_features)
-        if not isinstance(momentum, int | float) or not 0 <= momentum <= 1:
+        if isinstance(momentum, bool) or not isinstance(momentum, int | float) or not 0 <= momentum <= 1:
             raise ValueError(f"{name}: momentum must be a number from 0 to 1, got {momentum!r}")
-        if not isinstance(eps, int | float) or eps < 0:
-            raise ValueError(f"{name}: eps must be a number that is not negative, got {eps!r}")
-        self.eps, self.momentum = eps, momentum
+        self.eps, self.momentum = check_eps(name, eps), momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Parameter(ones(num_features)) if affine else None
         self.bias = Parameter(zeros(num_features)) if affine else None

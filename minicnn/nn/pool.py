@@ -1,11 +1,15 @@
-"""Pooling over windows and over whole pictures as layers. Arguments as those of the functions in ops/pool.py."""
+"""Pooling over windows and over whole pictures as layers. Arguments as those of the functions in ops/."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..ops.arguments import per_axis
+from ..ops.lp_pool import check_norm_type
 from ..ops.pool import check_divisor
-from ..tensor import Tensor
+from ..ops.weighted_pool import check_weights
+from ..tensor import Tensor, tensor
 from . import functional as F
 from .layout import Flow
 from .module import Module, layer
@@ -31,6 +35,9 @@ class WindowedPool(Module):
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
         self.ceil_mode = ceil_mode
+
+    def follow(self, flow: Flow) -> Flow:
+        return flow.of_places()  # padding may make two of one
 
     def extra_repr(self) -> str:
         return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
@@ -143,11 +150,80 @@ class AvgPool3d(AvgPool):
         return F.avg_pool3d(x, *self.settings)
 
 
+class LPPool(WindowedPool):
+    """norm_type: the p of the norm."""
+
+    def __init__(self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False):
+        super().__init__(kernel_size, stride, 0, ceil_mode)
+        check_norm_type(type(self).__name__, norm_type)
+        self.norm_type = norm_type
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What the function takes behind x."""
+        return self.norm_type, self.kernel_size, self.stride, self.ceil_mode
+
+    def extra_repr(self) -> str:
+        return (f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+                f"ceil_mode={self.ceil_mode}")
+
+
+@layer
+class LPPool1d(LPPool):
+    """The p-norm of each window. (N, L, C) -> (N, L_out, C), see `functional.lp_pool1d`."""
+
+    axes = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.lp_pool1d(x, *self.settings)
+
+
+@layer
+class LPPool2d(LPPool):
+    """The p-norm of each window. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.lp_pool2d`."""
+
+    axes = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.lp_pool2d(x, *self.settings)
+
+
+@layer
+class WeightedAvgPool2d(Module):
+    """The weighted mean of each window. (N, H, W, C) -> (N, H_out, W_out, C), see `functional.weighted_avg_pool2d`.
+
+    weights: (kH, kW), scaled to sum to one when used; a float32 buffer, not trained. `functional.gaussian_weights`
+    makes some.
+
+    >>> import minicnn as mc
+    >>> pool = mc.nn.WeightedAvgPool2d(mc.nn.functional.gaussian_weights(5), stride=2)
+    >>> pool(mc.ones((1, 11, 13, 3))).shape
+    (1, 4, 5, 3)
+    """
+
+    in_order = True
+
+    def __init__(self, weights: Any, stride: Size | None = None):
+        super().__init__()
+        made = tensor(weights, dtype=np.float32)
+        check_weights("WeightedAvgPool2d", made)
+        if stride is not None:
+            per_axis("WeightedAvgPool2d", "stride", stride, 2)
+        self.register_buffer("weights", made)
+        self.stride = made.shape if stride is None else stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.weighted_avg_pool2d(x, self.weights, self.stride)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.weights.shape}, stride={self.stride}"
+
+
 class GlobalPool2d(Module):
     """One number a channel. (N, H, W, C) -> (N, 1, 1, C)"""
 
     def follow(self, flow: Flow) -> Flow:
-        return Flow(flow.channels, picture=False, pictures=flow.pictures)
+        return flow.of_one_place()
 
 
 @layer

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..ops.resize import MODES
+from ..ops.resize import MODES, check_resize
 from ..tensor import Tensor
 from . import functional as F
 from .layout import Flow
@@ -24,16 +24,18 @@ class Upsample(Module):
     def __init__(self, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
                  mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: bool | None = None):
         super().__init__()
-        if (size is None) == (scale_factor is None):
-            raise ValueError(f"Upsample: one of size and scale_factor is needed, got {size!r} and {scale_factor!r}")
         if mode not in MODES:
             raise ValueError(f"Upsample: mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+        check_resize("Upsample", MODES[mode], size, scale_factor, mode, align_corners, recompute_scale_factor)
         self.size, self.scale_factor, self.mode = size, scale_factor, mode
         self.align_corners, self.recompute_scale_factor = align_corners, recompute_scale_factor
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, self.size, self.scale_factor, self.mode, self.align_corners,
                              self.recompute_scale_factor)
+
+    def follow(self, flow: Flow) -> Flow:
+        return flow.of_places()
 
     def extra_repr(self) -> str:
         how = f"size={self.size}" if self.scale_factor is None else f"scale_factor={self.scale_factor}"

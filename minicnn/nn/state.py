@@ -107,6 +107,8 @@ def load(model: Any, state: Mapping[str, Any], layout: str, strict: bool,
                 raise ValueError(f"differs from {first}, but here they are one array")
         except (TypeError, ValueError) as error:
             problems.append(f"{key}: {error}")
+    with_arrays = {entry.path for entry in own.values()}
+    problems += [f"{path}: {reason}" for path, reason in unclear.items() if path not in with_arrays]
     if problems:
         raise ValueError(f"load_state_dict: the state does not fit {type(model).__name__}, nothing was loaded:"
                          + _listed(problems))

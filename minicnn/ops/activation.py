@@ -254,8 +254,8 @@ def hardswish(x: Tensor) -> Tensor:
     """x * min(max(x + 3, 0), 6) / 6. Howard et al. 2019, "Searching for MobileNetV3".
 
     >>> import minicnn as mc
-    >>> mc.nn.functional.hardswish(mc.tensor([-4.0, 0.0, 3.0])).tolist()
-    [0.0, 0.0, 3.0]
+    >>> mc.nn.functional.hardswish(mc.tensor([-1.5, 0.0, 3.0])).tolist()
+    [-0.375, 0.0, 3.0]
     """
     need_float("hardswish", x=x)
     return Hardswish.apply(x)

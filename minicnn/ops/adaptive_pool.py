@@ -45,6 +45,13 @@ def check_output_size(name: str, axes: int, output_size: Any) -> tuple[int | Non
     return tuple(None if v is None else int(v) for v in many)
 
 
+def check_levels(name: str, levels: Any) -> tuple[int, ...]:
+    """The levels of a pyramid as ints."""
+    if not isinstance(levels, Sequence) or not levels or not all(is_int(n) and n >= 1 for n in levels):
+        raise ValueError(f"{name}: levels must be a sequence of positive ints, got {levels!r}")
+    return tuple(map(int, levels))
+
+
 def _windows(length: int, count: int) -> list[range]:
     return [range(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
 
@@ -212,7 +219,5 @@ def spatial_pyramid_pool2d(x: Tensor, levels: Sequence[int]) -> Tensor:
     """
     name = "spatial_pyramid_pool2d"
     need_picture(name, x, 2)
-    if not isinstance(levels, Sequence) or not levels or not all(is_int(n) and n >= 1 for n in levels):
-        raise ValueError(f"{name}: levels must be a sequence of positive ints, got {levels!r}")
-    pooled = [_largest(x, (int(n), int(n)), False) for n in levels]
+    pooled = [_largest(x, (n, n), False) for n in check_levels(name, levels)]
     return concat([y.reshape((x.shape[0], prod(y.shape[1:]))) for y in pooled], dim=1)

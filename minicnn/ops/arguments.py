@@ -98,6 +98,13 @@ def pair(op: str, name: str, value: Any, least: int = 1) -> Pair:
     return rows, columns
 
 
+def check_eps(op: str, eps: Any) -> float:
+    """The argument eps, any number from 0."""
+    if isinstance(eps, bool) or not isinstance(eps, int | float) or not eps >= 0:
+        raise ValueError(f"{op}: eps must be a number that is not negative, got {eps!r}")
+    return eps
+
+
 def axis(op: str, dim: Any, rank: int) -> int:
     """A dimension counted from either end, as one counted from the front."""
     if not is_int(dim) or not -max(rank, 1) <= dim < max(rank, 1):

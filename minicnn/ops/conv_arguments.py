@@ -51,9 +51,8 @@ def output_shape(
 ) -> tuple[int, ...]:
     """Of what a convolution gives, once its arguments are known to fit."""
     steps, edges, holes = checked(name, axes, x, weight, None, None, stride, padding, dilation, groups)
-    along = zip(x.shape[1:-1], weight.shape, steps, holes, edges[::2], edges[1::2], strict=False)
-    size = [(n + before + after - hole * (k - 1) - 1) // step + 1 for n, k, step, hole, before, after in along]
-    return x.shape[0], *size, weight.shape[-1]
+    along = zip(x.shape[1:-1], edges[::2], edges[1::2], weight.shape[:-2], steps, holes, strict=True)
+    return x.shape[0], *(outputs(*axis) for axis in along), weight.shape[-1]
 
 
 @remembered
@@ -85,13 +84,13 @@ def check_groups(name: str, groups: Any, channels: int, weight: tuple[int, ...])
         )
 
 
-def check_divides(name: str, groups: Any, weight: tuple[int, ...]) -> None:
-    """The filters of a weight of some shape divide into groups, and have taps."""
+def check_divides(name: str, groups: Any, weight: tuple[int, ...], what: str = "filters") -> None:
+    """The last dimension of a weight of some shape, what it counts, divides into groups, and its kernel has taps."""
     *kernel, _, filters = weight
     if not is_int(groups) or groups < 1:
         raise ValueError(f"{name}: groups must be a positive int, got {groups!r}")
     if filters % groups:
-        raise ValueError(f"{name}: {filters} filters do not divide into {groups} groups")
+        raise ValueError(f"{name}: {filters} {what} do not divide into {groups} groups")
     if 0 in kernel:
         raise ValueError(f"{name}: weight of shape {weight} has an empty kernel")
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from ..tape import op
 from ..tensor import Tensor
-from .arguments import is_int, need_float, need_rank, per_axis, remembered
+from .arguments import need_float, need_rank, per_axis, remembered
 from .conv import Conv2dInputGrad
 from .conv1d_3d import Conv3dInputGrad, in_one_row
-from .conv_arguments import AXES, LAYOUTS, Padding, Size, check_bias, sides
+from .conv_arguments import AXES, LAYOUTS, Padding, Size, check_bias, check_divides, sides
 from .shape import pad
 
 
@@ -58,7 +58,7 @@ def conv_transpose2d(
         H_out = (H - 1) * stride - top - bottom + dilation * (kH - 1) + output_padding + 1
 
     stride, padding, dilation, groups: those of that convolution; padding in any of conv2d's ways. With "tf_same" the
-        output has H * stride rows.
+        output has H * stride rows, and output_padding must be 0.
     output_padding: rows and columns more at the bottom right, an int or (rows, columns), each less than the stride or
         the dilation: a strided convolution gives pictures of several sizes the same size, and this says which to go
         back to.
@@ -146,13 +146,18 @@ def way_back(
         if more >= max(step, hole):
             raise ValueError(f"{name}: output_padding must be smaller than the stride or the dilation, got "
                              f"{output_padding!r} for stride {stride!r} and dilation {dilation!r}")
-    _check_channels(name, groups, x, weight)
+    if padding == "tf_same" and any(extra):
+        raise ValueError(f"{name}: output_padding must be 0 with padding='tf_same', got {output_padding!r}")
+    check_divides(name, groups, weight, "channels")
+    if x[-1] != weight[-1]:
+        raise ValueError(f"{name}: x has {x[-1]} channels, but weight of shape {weight} expects {weight[-1]}; channels "
+                         "come last")
     goal = [length * step for length, step in zip(x[1:-1], steps, strict=True)]  # the size that "tf_same" gives
     edges = sides(name, padding, goal, weight[:-2], steps, holes)
     found = []
     for i, axis in enumerate(AXES[axes]):
         whole = (x[1 + i] - 1) * steps[i] + holes[i] * (weight[i] - 1) + 1
-        size = goal[i] + extra[i] if padding == "tf_same" else whole - edges[2 * i] - edges[2 * i + 1] + extra[i]
+        size = goal[i] if padding == "tf_same" else whole - edges[2 * i] - edges[2 * i + 1] + extra[i]
         if size < 1 or x[1 + i] < 1:
             raise ValueError(f"{name}: an input of {x[1 + i]} along {axis} gives an output of {size}, too small")
         before = min(edges[2 * i], whole)
@@ -161,15 +166,3 @@ def way_back(
         found.append((before, after, reached, size))
     return WayBack(steps, tuple(p for before, after, _, _ in found for p in (before, after)), holes,
                    tuple(reached for *_, reached, _ in found), tuple(size for *_, size in found))
-
-
-def _check_channels(name: str, groups: Any, x: tuple[int, ...], weight: tuple[int, ...]) -> None:
-    if not is_int(groups) or groups < 1:
-        raise ValueError(f"{name}: groups must be a positive int, got {groups!r}")
-    if x[-1] != weight[-1]:
-        raise ValueError(f"{name}: x has {x[-1]} channels, but weight of shape {weight} expects {weight[-1]}; channels "
-                         "come last")
-    if x[-1] % groups:
-        raise ValueError(f"{name}: {x[-1]} channels do not divide into {groups} groups")
-    if 0 in weight[:-2]:
-        raise ValueError(f"{name}: weight of shape {weight} has an empty kernel")

@@ -13,6 +13,9 @@ from .shape import StridedGet, Take, permute, strides_of
 def _get(x: Tensor, index: Any) -> Tensor:
     """x[index], a copy: ints, slices, None, ..., integer arrays and bool masks, as in NumPy.
 
+    Two things differ. An ellipsis that stands for nothing does not separate the arrays on its sides, as in PyTorch. A
+    mask must have a dimension: x[True] is an IndexError.
+
     >>> import minicnn as mc
     >>> x = mc.tensor([[1, 2, 3], [4, 5, 6]])
     >>> x[1].tolist(), x[:, ::-2].tolist(), x[[0, 1], [2, 0]].tolist(), x[x > 4].tolist()
@@ -42,10 +45,15 @@ def _plain_part(part: Any) -> Any:
         return part
     if is_int(part):
         return int(part)
-    array = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
+    try:
+        array = part.numpy() if isinstance(part, Tensor) else np.asarray(part)
+    except ValueError:
+        raise IndexError(f"the rows of an index differ in length: {part!r}") from None
     if array.size == 0 and not isinstance(part, Tensor | np.ndarray):
         array = array.astype(np.int64)
     if array.dtype == np.bool_:
+        if not array.ndim:
+            raise IndexError(f"a mask must have at least one dimension, got {part!r}")
         return array
     if array.dtype.kind not in "iu":
         raise IndexError(f"an index must be ints, slices, None, ... or integer or bool arrays, got {array.dtype}")
@@ -111,6 +119,11 @@ def _check_mask(x: Tensor, mask: np.ndarray, parts: list[Any]) -> None:
 
 
 def _flat_index(indices: list[Any], sizes: tuple[int, ...]) -> np.ndarray:
+    shapes = [np.shape(index) for index in indices]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise IndexError(f"the arrays of an index do not broadcast: shapes {', '.join(map(str, shapes))}") from None
     flat: Any = np.zeros((), np.int64)
     for dim, (index, size) in enumerate(zip(indices, sizes, strict=True)):
         index = np.asarray(index)

@@ -5,14 +5,14 @@ neighbouring channels. For layer norm all that is normalised together counts as 
 norm each channel is a group of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor
-from .arguments import is_int, need_float
+from .arguments import check_eps, is_int, need_float
 from .definition import gradients_of_definition
 from .norm import normalise
 
@@ -84,9 +84,14 @@ def _check_affine(name: str, shape: tuple[int, ...], **tensors: Tensor | None) -
             raise ValueError(f"{name}: {label} has shape {tensor.shape}, expected {shape}")
 
 
-def _check_eps(name: str, eps: Any) -> None:
-    if isinstance(eps, bool) or not isinstance(eps, int | float) or not eps >= 0:
-        raise ValueError(f"{name}: eps must be a number that is not negative, got {eps!r}")
+def normalized_sizes(name: str, normalized_shape: Any, least: int = 0) -> tuple[int, ...]:
+    """The sizes of the dimensions that layer norm goes over, given as an int or several, none below `least`."""
+    many = isinstance(normalized_shape, Iterable)
+    sizes = tuple(normalized_shape) if many else (normalized_shape,)
+    if not sizes or not all(is_int(size) and size >= least for size in sizes):
+        raise ValueError(f"{name}: normalized_shape must be an int or several, at least {least}, got "
+                         f"{normalized_shape!r}")
+    return tuple(int(size) for size in sizes)
 
 
 @op
@@ -109,9 +114,9 @@ def layer_norm(
     """
     name = "layer_norm"
     need_float(name, x=x, weight=weight, bias=bias)
-    _check_eps(name, eps)
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or x.shape[-len(shape) :] != shape:
+    check_eps(name, eps)
+    shape = normalized_sizes(name, normalized_shape)
+    if x.shape[-len(shape) :] != shape:
         raise ValueError(f"{name}: normalized_shape is {normalized_shape!r}, expected the last sizes of x, {x.shape}")
     _check_affine(name, shape, weight=weight, bias=bias)
     return _normalised(x, (prod(x.shape[: -len(shape)]), 1, prod(shape)), weight, bias, 1, eps)
@@ -133,7 +138,7 @@ def group_norm(
     """
     name = "group_norm"
     need_float(name, x=x, weight=weight, bias=bias)
-    _check_eps(name, eps)
+    check_eps(name, eps)
     if x.ndim < 2:
         raise ValueError(f"{name}: x must have shape (N, ..., C), got {x.shape}")
     n, channels, places = x.shape[0], x.shape[-1], prod(x.shape[1:-1])
@@ -169,7 +174,7 @@ def instance_norm(
     """
     name = "instance_norm"
     need_float(name, x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    _check_eps(name, eps)
+    check_eps(name, eps)
     if x.ndim < 3:
         raise ValueError(f"{name}: x must have shape (N, ..., C) with at least one spatial axis, got {x.shape}")
     n, channels, places = x.shape[0], x.shape[-1], prod(x.shape[1:-1])

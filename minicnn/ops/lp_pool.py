@@ -1,26 +1,27 @@
 """Pooling by a p-norm, made of average pooling. Channels last."""
 
 from collections.abc import Sequence
-from math import inf, prod
+from math import isfinite, prod
 from typing import Any
 
 from ..tape import op
 from ..tensor import Tensor
-from .arguments import per_axis
 from .compare import mask, where
 from .pool import avg_pool2d
 from .pool_1d_3d import avg_pool1d
-from .pool_arguments import need_picture
+from .pool_arguments import windows_over
 
 
-def _norm_type(name: str, norm_type: Any) -> float:
-    if isinstance(norm_type, bool) or not isinstance(norm_type, int | float) or norm_type in (0, inf, -inf):
+def check_norm_type(name: str, norm_type: Any) -> float:
+    """The argument norm_type as a float."""
+    number = isinstance(norm_type, int | float) and not isinstance(norm_type, bool)
+    if not number or norm_type == 0 or not isfinite(norm_type):
         raise ValueError(f"{name}: norm_type must be a finite number other than 0, got {norm_type!r}")
     return float(norm_type)
 
 
 def _root(mean: Tensor, places: int, norm_type: float) -> Tensor:
-    """The norm_type-th root of the sum over so many places; 0, and with gradient 0, where the sum is."""
+    """The norm_type-th root of the sum over so many places; 0, and no gradient to the sum, where that is 0."""
     total = mean * float(places)
     some = total != 0
     return mask(where(some, total, 1.0) ** (1 / norm_type), some)
@@ -42,10 +43,9 @@ def lp_pool1d(
     >>> mc.nn.functional.lp_pool1d(x, 2, 2).numpy().ravel().tolist()
     [5.0, 10.0]
     """
-    need_picture("lp_pool1d", x, 1)
-    power = _norm_type("lp_pool1d", norm_type)
-    kernel = per_axis("lp_pool1d", "kernel_size", kernel_size, 1)
-    return _root(avg_pool1d(x**power, kernel, stride, 0, ceil_mode), kernel[0], power)
+    windows = windows_over("lp_pool1d", x, 1, kernel_size, stride, 0, 1, ceil_mode)
+    power = check_norm_type("lp_pool1d", norm_type)
+    return _root(avg_pool1d(x**power, windows.kernel, windows.stride, 0, ceil_mode), prod(windows.kernel), power)
 
 
 @op
@@ -61,15 +61,14 @@ def lp_pool2d(
 
     x: (N, H, W, C) -> (N, H_out, W_out, C), H_out = floor((H - kernel) / stride) + 1, with ceil_mode rounded up. It is
     x that is raised to the power, not its absolute value: an odd p is for x that are not negative. A window that hangs
-    over counts as if it went on like the part inside. Where the sum is 0, so is the gradient. Sermanet et al. 2012,
-    "Convolutional neural networks applied to house numbers digit classification".
+    over counts as if it went on like the part inside. Where the sum is 0, so is the gradient, for p from 1.
+    Sermanet et al. 2012, "Convolutional neural networks applied to house numbers digit classification".
 
     >>> import minicnn as mc
     >>> x = mc.tensor([[3.0, 6.0], [4.0, 8.0]]).reshape(1, 2, 2, 1)
     >>> mc.nn.functional.lp_pool2d(x, 2, (2, 1)).numpy().ravel().tolist()
     [5.0, 10.0]
     """
-    need_picture("lp_pool2d", x, 2)
-    power = _norm_type("lp_pool2d", norm_type)
-    kernel = per_axis("lp_pool2d", "kernel_size", kernel_size, 2)
-    return _root(avg_pool2d(x**power, kernel, stride, 0, ceil_mode), prod(kernel), power)
+    windows = windows_over("lp_pool2d", x, 2, kernel_size, stride, 0, 1, ceil_mode)
+    power = check_norm_type("lp_pool2d", norm_type)
+    return _root(avg_pool2d(x**power, windows.kernel, windows.stride, 0, ceil_mode), prod(windows.kernel), power)

@@ -63,10 +63,9 @@ def _windows_of(
     kernel = per_axis(name, "kernel_size", kernel_size, axes)
     steps = kernel if stride is None else per_axis(name, "stride", stride, axes)
     edges, holes = per_axis(name, "padding", padding, axes, least=0), per_axis(name, "dilation", dilation, axes)
-    for p, k, d in zip(edges, kernel, holes, strict=True):
-        reach = k if axes == 1 else d * (k - 1) + 1  # as PyTorch: dilation counts for pictures and volumes only
-        if p > reach // 2:
-            raise ValueError(f"{name}: padding must be at most half the kernel, got {p} for a kernel of {reach}")
+    for p, k in zip(edges, kernel, strict=True):
+        if p > k // 2:
+            raise ValueError(f"{name}: padding must be at most half the kernel, got {p} for a kernel of {k}")
     size = tuple(_count(name, *along, ceil_mode) for along in zip(sizes, kernel, steps, edges, holes, strict=True))
     return PoolWindows(kernel, steps, edges, holes, size)
 
@@ -74,12 +73,12 @@ def _windows_of(
 def _count(name: str, size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
     """How many windows there are along an axis."""
     room = size + 2 * padding - dilation * (kernel - 1) - 1
-    if room < 0:
+    count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
+    # A window of ceil_mode that hangs over counts if it begins inside the input or the padding before it (as PyTorch).
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1
+    if count < 1:
         raise ValueError(
             f"{name}: a window of {dilation * (kernel - 1) + 1} is larger than the padded input of {size + 2 * padding}"
         )
-    count = room // stride + 1
-    # ceil_mode adds a window that hangs over, if it begins inside the input or the padding before it (as PyTorch).
-    if ceil_mode and room % stride and count * stride < size + padding:
-        count += 1
     return count

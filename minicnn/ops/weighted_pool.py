@@ -13,6 +13,16 @@ from .conv import conv2d
 from .pool_arguments import need_picture
 
 
+def check_weights(name: str, weights: Tensor) -> Tensor:
+    """The sum of the weights, once they are known to fit."""
+    if weights.ndim != 2 or 0 in weights.shape:
+        raise ValueError(f"{name}: weights must have shape (kH, kW), got {weights.shape}")
+    total = weights.sum()
+    if total.item() == 0:
+        raise ValueError(f"{name}: weights sum to 0 and cannot be scaled to sum to one")
+    return total
+
+
 @op
 def weighted_avg_pool2d(x: Tensor, weights: Tensor, stride: int | Sequence[int] | None = None) -> Tensor:
     """The weighted mean of each window, channel by channel.
@@ -29,11 +39,7 @@ def weighted_avg_pool2d(x: Tensor, weights: Tensor, stride: int | Sequence[int] 
     name = "weighted_avg_pool2d"
     need_picture(name, x, 2)
     need_float(name, x=x, weights=weights)
-    if weights.ndim != 2 or 0 in weights.shape:
-        raise ValueError(f"{name}: weights must have shape (kH, kW), got {weights.shape}")
-    total = weights.sum()
-    if total.item() == 0:
-        raise ValueError(f"{name}: weights sum to 0 and cannot be scaled to sum to one")
+    total = check_weights(name, weights)
     steps = weights.shape if stride is None else per_axis(name, "stride", stride, 2)
     if weights.shape[0] > x.shape[1] or weights.shape[1] > x.shape[2]:
         raise ValueError(f"{name}: weights of shape {weights.shape} are larger than the picture, {x.shape}")

@@ -101,7 +101,7 @@ SMILE = Recipe(
     augment=(t.RandomHorizontalFlip(), t.RandomAffine(12, translate=(0.1, 0.1), scale=(0.85, 1.15), shear=5),
              t.ColorJitter(brightness=0.3, contrast=0.3), t.MixUp(0.2)),
     defaults={"epochs": 20, "batch_size": 32, "lr": 1e-3},
-    augmented={"epochs": 60, "validation": 0.1, "patience": 20, "schedule": "cosine", "average": 0.99},
+    augmented={"epochs": 60, "validation": 0.1, "patience": 40, "schedule": "cosine", "average": 0.99},
     drawn={"epochs": 6},
     binary=True,
 )  # fmt: skip

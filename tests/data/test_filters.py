@@ -48,6 +48,7 @@ def test_a_true_convolution_turns_the_kernel():
     (lambda: filters.identity(4), "size must be odd"),
     (lambda: filters.mean(0), "size must be a positive int"),
     (lambda: filters.gaussian(5, 0), "sigma must be positive"),
+    (lambda: filters.gaussian(3, "a"), "gaussian: sigma must be positive, got 'a'"),
     (lambda: filters.sobel("z"), "along must be 'x' or 'y'"),
     (lambda: filters.apply(np.ones(3), PICTURES), r"kernel must be a table \(kH, kW\)"),
     (lambda: filters.apply(filters.mean(), PICTURES[0]), r"pictures must be float32 \(N, H, W, C\)"),

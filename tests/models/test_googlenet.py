@@ -53,6 +53,13 @@ def test_names_are_torchvisions(undrawn):
     assert len(mc.models.create("googlenet", aux_logits=False).state_dict(layout="torch")) == 344
 
 
+def test_pictures_of_28_pixels_fit(filled):
+    model = filled(mc.models.create("googlenet", classes=10, aux_logits=False))
+    with mc.no_grad():
+        logits = model(mc.tensor(pictures(1, 28)))
+    assert logits.shape == (1, 10) and np.isfinite(logits.numpy()).all()
+
+
 def test_logits_are_torchvisions(filled):
     model = filled(mc.models.create("googlenet"))
     with mc.no_grad():
@@ -62,7 +69,7 @@ def test_logits_are_torchvisions(filled):
     assert logits.shape == (1000,) and logits.argmax() == 227 and logits.std() == pytest.approx(0.1833846, rel=2e-5)
 
 
-@pytest.mark.parametrize("size", [64, 225])
+@pytest.mark.parametrize("size", [28, 64, 225])
 def test_logits_are_those_of_the_torchvision_that_is_here(size, filled, torchvision):
     import torch
 

@@ -308,6 +308,7 @@ def test_layers_inside_can_be_looked_at():
     (lambda: nn.XceptionBlock(4, ()), r"XceptionBlock: channels must be a sequence of at least one, got \(\)"),
     (lambda: nn.XceptionBlock(4, 8), "XceptionBlock: channels must be a sequence of at least one, got 8"),
     (lambda: nn.MBConv(4, 4, expand_ratio=-1), "MBConv: expand_ratio must be a positive number, got -1"),
+    (lambda: nn.MBConv(4, 4, expand_ratio=0.1), "MBConv: expand_ratio 0.1 leaves nothing of 4 channels"),
     (lambda: nn.MBConv(4, 4, squeeze_channels=-1), "SqueezeExcitation: squeeze_channels must be .* got -1"),
     (lambda: nn.FusedMBConv(4, 4, stride=0), "FusedMBConv: stride must be .* at least 1, got 0"),
     (lambda: nn.FusedMBConv(4, 4, stochastic_depth=2), "StochasticDepth: p must be a probability from 0 to 1, got 2"),

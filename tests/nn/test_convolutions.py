@@ -1,5 +1,7 @@
 """Convolutions over one and three axes and transposed ones as layers, against PyTorch's with the same weights."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,20 @@ def test_going_there_and_back_gives_the_size_one_came_from():
         assert up(down(x), output_size=x.shape).shape == x.shape
 
 
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, (4, 3)])
+def test_with_tf_same_just_the_sizes_that_come_back_are_taken(kernel):
+    stride, x = (2, 3), mc.tensor(RNG.standard_normal((1, 4, 2, 3)))
+    up = nn.ConvTranspose2d(3, 2, kernel, stride, "tf_same", bias=False).to(np.float64)
+    for rows, columns in itertools.product(range(6, 10), range(3, 8)):
+        z = mc.tensor(RNG.standard_normal((1, rows, columns, 2)))
+        down = nn.functional.conv2d(z, up.weight, None, stride, "tf_same")
+        if down.shape == x.shape:  # <down(z), x> = <z, up(x)> is what makes it the transpose
+            assert (down * x).sum().item() == pytest.approx((z * up(x, (rows, columns))).sum().item())
+        else:
+            with pytest.raises(ValueError, match=r"output_size must be from \(7, 4\) to \(8, 6\)"):
+                up(x, (rows, columns))
+
+
 @pytest.mark.parametrize("call, words", [
     (lambda: nn.ConvTranspose2d(4, 3, 3)(mc.ones(1, 5, 5, 4), [6]), "output_size must be 2 ints, or the shape"),
     (lambda: nn.ConvTranspose2d(4, 3, 3)(mc.ones(1, 5, 4), [7, 7]), r"x must have shape \(N, H, W, C_in\), got"),
@@ -136,6 +152,7 @@ def test_keras_kernels():
     (lambda: nn.Conv1d(3, 4, 3, padding="full", stride=0), "Conv1d: stride must be"),
     (lambda: nn.Conv3d(3, 4, 3, groups=2), "in_channels 3 and out_channels 4 must divide into groups=2"),
     (lambda: nn.ConvTranspose2d(3, 4, 3, output_padding=-1), "ConvTranspose2d: output_padding must be"),
+    (lambda: nn.ConvTranspose2d(3, 4, 3, 2, "tf_same", 1), "ConvTranspose2d: output_padding must be 0 with padding="),
     (lambda: nn.ConvTranspose1d(3, 0, 3), "ConvTranspose1d: out_channels must be a positive int"),
 ])
 def test_wrong_arguments_are_refused_when_the_layer_is_made(make, words):

@@ -113,6 +113,63 @@ def test_what_stands_behind_these_layers_is_reordered_for_a_flatten():
     np.testing.assert_allclose(ours(mc.tensor(x)).numpy(), theirs(torch.tensor(first(x))).detach().numpy(), atol=1e-4)
 
 
+BEHIND_A_FLATTEN = {
+    "one group": lambda n: n.Sequential(n.Conv2d(1, 2, 1), n.Flatten(), n.GroupNorm(1, 30), n.Linear(30, 4)),
+    "one group without weights": lambda n: n.Sequential(
+        n.Conv2d(1, 2, 1), n.Flatten(), n.GroupNorm(1, 30, affine=False), n.Linear(30, 4)),
+    "groups of a Linear": lambda n: n.Sequential(
+        n.Conv2d(1, 2, 1), n.Flatten(), n.Linear(30, 6), n.GroupNorm(2, 6), n.Linear(6, 4)),
+    "groups of channels": lambda n: n.Sequential(
+        n.Conv2d(1, 4, 1), n.GroupNorm(2, 4), n.AdaptiveAvgPool2d(1), n.Flatten(), n.GroupNorm(2, 4), n.Linear(4, 4)),
+    "upsampled": lambda n: n.Sequential(
+        n.Conv2d(1, 2, 1), n.AdaptiveAvgPool2d(1), n.Upsample(size=2), n.Flatten(), n.Linear(8, 4)),
+    "pooled to more": lambda n: n.Sequential(
+        n.Conv2d(1, 2, 1), n.AdaptiveAvgPool2d(1), n.AdaptiveAvgPool2d((2, 3)), n.Flatten(), n.Linear(12, 4)),
+    "padded to more": lambda n: n.Sequential(
+        n.Conv2d(1, 2, 1), n.AdaptiveAvgPool2d(1), n.AvgPool2d(2, 1, 1), n.Flatten(), n.Linear(8, 4)),
+    "one place still": lambda n: n.Sequential(
+        n.Conv2d(1, 6, 1), n.AdaptiveMaxPool2d(1), n.AvgPool2d(1), n.Flatten(), n.Linear(6, 4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("net", BEHIND_A_FLATTEN)
+def test_what_a_flatten_feeds_is_reordered(net):
+    torch = pytest.importorskip("torch")
+    theirs, ours = BEHIND_A_FLATTEN[net](torch.nn), BEHIND_A_FLATTEN[net](nn)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.copy_(torch.tensor(RNG.standard_normal(tuple(parameter.shape))))
+    state = {k: v.numpy() for k, v in theirs.state_dict().items()}
+    ours.load_state_dict(state, layout="torch")
+    x = RNG.standard_normal((2, 3, 5, 1)).astype("f4")
+    np.testing.assert_allclose(ours(mc.tensor(x)).numpy(), theirs(torch.tensor(first(x))).detach().numpy(), atol=1e-4)
+    back = ours.state_dict(layout="torch")
+    assert all(np.array_equal(back[key], value) for key, value in state.items())
+
+
+def test_a_global_pool_made_larger_is_reordered():
+    torch = pytest.importorskip("torch")
+    n = torch.nn
+    theirs = n.Sequential(n.Conv2d(1, 2, 1), n.AdaptiveMaxPool2d(1), n.Upsample(size=2), n.Flatten(), n.Linear(8, 4))
+    ours = nn.Sequential(nn.Conv2d(1, 2, 1), nn.GlobalMaxPool2d(), nn.Upsample(size=2), nn.Flatten(), nn.Linear(8, 4))
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()}, layout="torch")
+    x = RNG.standard_normal((2, 3, 5, 1)).astype("f4")
+    np.testing.assert_allclose(ours(mc.tensor(x)).numpy(), theirs(torch.tensor(first(x))).detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_groups_of_a_flattened_picture_cannot_be_converted(affine):
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.GroupNorm(2, 8, affine=affine), nn.Linear(8, 1))
+    with pytest.raises(ValueError, match="2 groups takes other ones"):
+        net.state_dict(layout="torch")
+    with pytest.raises(ValueError, match="2 groups takes other ones"):
+        net.load_state_dict(net.state_dict(), layout="torch", strict=False)
+    with pytest.raises(ValueError, match="2 groups takes other ones"):
+        net.state_dict(layout="torch", flatten={"2": 2})
+    net.load_state_dict(net.state_dict())
+    assert net.state_dict(layout="torch", flatten={"2": None})  # as the caller says
+
+
 def test_a_pool_to_one_place_needs_no_reordering():
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
     net.load_state_dict(net.state_dict(layout="torch"), layout="torch")
@@ -124,7 +181,9 @@ def test_weighted_pooling_layer():
     expected = nn.functional.weighted_avg_pool2d(mc.tensor(X[2]), weights, 2)
     np.testing.assert_array_equal(layer(mc.tensor(X[2])).numpy(), expected.numpy())
     assert set(layer.state_dict()) == {"weights"} and not list(layer.parameters()) and "(3, 3)" in repr(layer)
-    assert nn.WeightedAvgPool2d([[1.0, 2.0]])(mc.tensor(X[2])).shape == (2, 9, 4, 4)
+    for table in ([[1.0, 2.0]], [[1, 2]], np.array([[1.0, 2.0]]), mc.tensor([[1, 2]])):
+        layer = nn.WeightedAvgPool2d(table)
+        assert layer.weights.dtype == np.float32 and layer(mc.tensor(X[2])).shape == (2, 9, 4, 4)
 
 
 def test_pyramid_layer_lets_a_classifier_take_any_picture():
@@ -146,7 +205,15 @@ def test_starting_weights_and_defaults():
     (lambda: nn.MaxPool3d(2, dilation=0), "MaxPool3d: dilation"), (lambda: nn.AvgPool1d(2, 0), "AvgPool1d: stride"),
     (lambda: nn.AvgPool3d(2, divisor_override=0), "AvgPool3d: divisor_override"),
     (lambda: nn.MaxUnpool2d(2, padding=-1), "MaxUnpool2d: padding"), (lambda: nn.LPPool2d(0, 2), "LPPool2d: norm_type"),
-    (lambda: nn.WeightedAvgPool2d([1.0, 2.0]), "WeightedAvgPool2d: weights"),
+    (lambda: nn.LPPool1d(float("nan"), 2), "LPPool1d: norm_type"),
+    (lambda: nn.LPPool2d(float("inf"), 2), "LPPool2d: norm_type"),
+    (lambda: nn.WeightedAvgPool2d([1.0, 2.0]), "WeightedAvgPool2d: weights must have shape"),
+    (lambda: nn.WeightedAvgPool2d([[0, 0]]), "WeightedAvgPool2d: weights sum to 0"),
+    (lambda: nn.WeightedAvgPool2d([[1, -1]]), "WeightedAvgPool2d: weights sum to 0"),
+    (lambda: nn.BatchNorm2d(4, eps=float("nan")), "BatchNorm2d: eps"), (lambda: nn.BatchNorm1d(4, True), "1d: eps"),
+    (lambda: nn.BatchNorm2d(4, momentum=True), "BatchNorm2d: momentum"),
+    (lambda: nn.GroupNorm(2, 4, eps=float("nan")), "GroupNorm: eps"),
+    (lambda: nn.SpatialPyramidPool2d([2, True]), "SpatialPyramidPool2d: levels"),
     (lambda: nn.SpatialPyramidPool2d([]), "SpatialPyramidPool2d: levels"),
     (lambda: nn.AdaptiveAvgPool2d((1, 2, 3)), "AdaptiveAvgPool2d: output_size"),
     (lambda: nn.AdaptiveMaxPool1d(-1), "AdaptiveMaxPool1d: output_size"),
@@ -154,11 +221,26 @@ def test_starting_weights_and_defaults():
     (lambda: nn.GroupNorm(3, 4), "GroupNorm: num_groups"),
     (lambda: nn.InstanceNorm1d(0), "InstanceNorm1d: num_features"),
     (lambda: nn.LocalResponseNorm(0), "LocalResponseNorm: size"), (lambda: nn.PixelShuffle(0), "PixelShuffle: upscale"),
+    (lambda: nn.LayerNorm(None), "LayerNorm: normalized_shape"),
+    (lambda: nn.LayerNorm((4.0,)), "LayerNorm: normalized_shape"),
+    (lambda: nn.LayerNorm((4, 0)), "LayerNorm: normalized_shape must be an int or several, at least 1"),
+    (lambda: nn.Upsample(scale_factor=-2), "Upsample: scale_factor"), (lambda: nn.Upsample("a"), "Upsample: size"),
+    (lambda: nn.Upsample((2, 2), mode="linear"), "Upsample: size must be one positive number or 1 of them"),
+    (lambda: nn.Upsample((2, 2, 2, 2)), "Upsample: size must be one positive number or 1 or 2 or 3 of them"),
+    (lambda: nn.Upsample(2, mode="nearest", align_corners=True), "Upsample: align_corners is for linear"),
+    (lambda: nn.Upsample(2, recompute_scale_factor=True), "Upsample: recompute_scale_factor is for scale_factor"),
     (lambda: nn.Upsample(), "Upsample: one of size"), (lambda: nn.Upsample(size=3, mode="foo"), "Upsample: mode"),
 ])  # fmt: skip
 def test_what_layers_refuse_to_be(make, match):
     with pytest.raises((ValueError, TypeError), match=match):
         make()
+
+
+def test_sizes_of_a_layer_norm_may_be_numpys():
+    for size in (np.int64(4), [np.int32(4)], np.array([4])):
+        assert nn.LayerNorm(size).normalized_shape == (4,)
+        y = nn.functional.layer_norm(mc.tensor([[1.0, 1.0, 3.0, 3.0]]), size, eps=0.0)
+        assert y.tolist() == [[-1, -1, 1, 1]]
 
 
 @pytest.mark.parametrize("layer, shape, match", [

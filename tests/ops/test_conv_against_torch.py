@@ -210,6 +210,8 @@ def test_tf_same_gives_transposed_convolutions_the_grown_size():
     for kernel in (1, 2, 3, 5):
         y = F.conv_transpose2d(mc.ones(1, 4, 3, 2), mc.ones(kernel, kernel, 3, 2), stride=3, padding="tf_same")
         assert y.shape == (1, 12, 9, 3)
+    with pytest.raises(ValueError, match="conv_transpose2d: output_padding must be 0 with padding='tf_same', got 1"):
+        F.conv_transpose2d(mc.ones(1, 4, 3, 2), mc.ones(3, 3, 3, 2), stride=3, padding="tf_same", output_padding=1)
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])

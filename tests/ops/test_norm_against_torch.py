@@ -175,6 +175,7 @@ def test_what_is_refused(case):
 
 @pytest.mark.parametrize("call, match", [
     (lambda x: F.layer_norm(x, (5,)), "normalized_shape"), (lambda x: F.layer_norm(x, ()), "normalized_shape"),
+    (lambda x: F.layer_norm(x, None), "normalized_shape"), (lambda x: F.layer_norm(x, (6.0,)), "normalized_shape"),
     (lambda x: F.layer_norm(x, (6,), mc.ones(5)), "weight"),
     (lambda x: F.layer_norm(x, (6,), None, mc.ones(5)), "bias"),
     (lambda x: F.layer_norm(x, (6,), eps=-1.0), "eps"), (lambda x: F.group_norm(x, 2, mc.ones(5)), "weight"),

@@ -48,6 +48,7 @@ def max_cases():
         yield axes, {"kernel_size": 2, "stride": 1, "dilation": 3}
         yield axes, {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2}
         yield axes, {"kernel_size": 2, "stride": 2, "padding": 1, "dilation": 3, "ceil_mode": True}
+        yield axes, {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 3}
         yield axes, {"kernel_size": along(axes, 2, 3, 2), "stride": 1, "padding": 1, "dilation": along(axes, 3, 1, 2)}
 
 
@@ -84,6 +85,43 @@ def test_avg_pool(axes, options):
     same_as_torch(
         lambda x: getattr(F, name)(x, **options), lambda T, x: last(getattr(T, name)(first(x), **options)), X[axes]
     )
+
+
+LARGER = [  # than x, so that only ceil_mode has a place for them
+    ("max_pool", {"kernel_size": 3, "stride": 2}), ("max_pool", {"kernel_size": 5, "stride": 3, "padding": 1}),
+    ("max_pool", {"kernel_size": 2, "stride": 3, "dilation": 3}), ("avg_pool", {"kernel_size": 3, "stride": 2}),
+    ("avg_pool", {"kernel_size": 5, "stride": 3, "padding": 1}),
+    ("avg_pool", {"kernel_size": 5, "stride": 3, "padding": 1, "count_include_pad": False}),
+    ("lp_pool", {"norm_type": 2, "kernel_size": 3, "stride": 2}),
+]  # fmt: skip
+BY_BOTH = [(axes, kind, options) for axes in (1, 2, 3) for kind, options in LARGER if axes < 3 or kind == "max_pool"]
+
+
+def two_each_way(axes):
+    return RNG.uniform(0.3, 2.0, (2, *(2,) * axes, 3))
+
+
+@pytest.mark.parametrize("axes, kind, options", BY_BOTH, ids=[f"{a}d-{k}-{named(o)}" for a, k, o in BY_BOTH])
+def test_ceil_mode_takes_windows_larger_than_x(axes, kind, options):
+    name, given = f"{kind}{axes}d", options | {"ceil_mode": True}
+    if kind == "max_pool":
+        given["return_indices"] = True
+
+    def theirs(T, x):  # noqa: N803 - torch.nn.functional
+        pooled = getattr(T, name)(first(x), **given)
+        return tuple(map(last, pooled)) if kind == "max_pool" else last(pooled)
+
+    same_as_torch(lambda x: getattr(F, name)(x, **given), theirs, two_each_way(axes))
+
+
+def test_ceil_mode_takes_windows_larger_than_a_volume():
+    """PyTorch's average pooling refuses them in 3-D. Without padding what lies inside x counts, and that is all of x; a
+    window of 5 reaches over the 2 and one place of padding at each end, so over 4 places along each axis."""
+    x = two_each_way(3)
+    mean = x.mean(axis=(1, 2, 3), keepdims=True)
+    for options, share in (({"kernel_size": 3, "stride": 2}, 1), ({"kernel_size": 5, "stride": 3, "padding": 1}, 8)):
+        got = F.avg_pool3d(mc.tensor(x), **options, ceil_mode=True).numpy()
+        np.testing.assert_allclose(got, mean / share, atol=1e-12)
 
 
 SIZES_WANTED = {
@@ -300,6 +338,7 @@ WRONG = {
     "negative padding": ({"kernel_size": 2, "padding": -1}, "padding"),
     "padding beyond half": ({"kernel_size": 3, "padding": 2}, "padding"),
     "window beyond x": ({"kernel_size": 40}, "window of 40 is larger"),
+    "window beyond x by more than a step": ({"kernel_size": 20, "stride": 2, "ceil_mode": True}, "window of 20"),
     "too many sizes": ({"kernel_size": (2, 2, 2, 2)}, "kernel_size"),
     "kernel of a fraction": ({"kernel_size": 2.5}, "kernel_size"),
 }
@@ -332,6 +371,9 @@ def test_what_shapes_pools_refuse(axes, kind, argument):
 
 
 REFUSED = {
+    "padding beyond half, with dilation": ("max_pool2d", (2,), {"padding": 2, "dilation": 3}, "padding"),
+    "padding beyond half of a sequence": ("max_pool1d", (3,), {"padding": 2, "dilation": 2}, "padding"),
+    "padding beyond half of a volume": ("max_pool3d", (3,), {"padding": 2, "dilation": 2}, "padding"),
     "dilation of 0": ("max_pool2d", (2,), {"dilation": 0}, "dilation"),
     "divisor of 0": ("avg_pool2d", (2,), {"divisor_override": 0}, "divisor_override"),
     "divisor of 0 in 3d": ("avg_pool3d", (2,), {"divisor_override": 0}, "divisor_override"),
@@ -340,6 +382,7 @@ REFUSED = {
     "one size too many": ("adaptive_max_pool2d", ((2, 2, 2),), {}, "output_size"),
     "a size that is none": ("adaptive_max_pool1d", (2.5,), {}, "output_size"),
     "norm of 0": ("lp_pool2d", (0, 2), {}, "norm_type"),
+    "norm pooling with a stride of 0": ("lp_pool2d", (2, 2, 0), {}, "stride"),
     "window beyond x": ("lp_pool2d", (2, 10), {}, "window"),
     "window beyond a sequence": ("lp_pool1d", (2, 20), {}, "window"),
 }
@@ -352,7 +395,7 @@ def test_what_else_is_refused(case):
     both_refuse(
         lambda: getattr(F, name)(mc.tensor(x), *given, **options),
         lambda torch: getattr(torch.nn.functional, name)(first(torch.tensor(x)), *given, **options),
-        f"{name}: .*{match}|{match}",
+        f"{name}: .*{match}",
     )
 
 
@@ -390,7 +433,8 @@ def test_what_unpooling_refuses(case):
     (lambda x: F.weighted_avg_pool2d(x, mc.tensor(np.ones((2, 2)))), "float64"),
     (lambda x: F.gaussian_weights(3, sigma=0), "sigma"), (lambda x: F.gaussian_weights(0), "kernel_size"),
     (lambda x: F.global_avg_pool2d(x[0]), "x must have shape"),
-    (lambda x: F.lp_pool2d(x, float("inf"), 2), "norm_type"),
+    (lambda x: F.lp_pool2d(x, float("inf"), 2), "norm_type"), (lambda x: F.lp_pool2d(x, float("nan"), 2), "norm_type"),
+    (lambda x: F.lp_pool2d(x, True, 2), "norm_type"),
 ])
 def test_what_our_own_pools_refuse(call, match):
     with pytest.raises((ValueError, TypeError), match=match):

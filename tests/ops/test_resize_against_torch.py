@@ -53,6 +53,34 @@ def test_nearest_takes_the_same_places_for_all_sizes(mode):
             assert np.array_equal(got.numpy().ravel(), want.numpy().ravel()), (length, size)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("shape, factor", [
+    ((1, 19, 2), 1.05), ((1, 10, 2), 2.05), ((1, 19, 19, 2), 1.05), ((1, 10, 19, 2), (2.05, 1.05)),
+    ((1, 19, 4, 2), (1.05, 2)), ((1, 3, 19, 4, 2), (1.0, 1.05, 1.1)), ((1, 3, 10, 10, 2), (2.1, 2.05, 1.5)),
+], ids=str)  # fmt: skip
+def test_a_factor_beside_the_ratio_of_the_sizes(shape, factor, mode):
+    torch = pytest.importorskip("torch")
+    x = RNG.standard_normal(shape)
+    got = F.interpolate(mc.tensor(x), scale_factor=factor, mode=mode).numpy()
+    # Values alone: the gradient of PyTorch's nearest takes the ratio of the sizes where its values take the factor.
+    want = torch.nn.functional.interpolate(first(torch.tensor(x)), scale_factor=factor, mode=mode)
+    np.testing.assert_allclose(got, last(want).numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_nearest_by_a_factor_that_keeps_the_size():
+    x = mc.tensor(np.arange(10.0).reshape(1, 10, 1))
+    assert F.interpolate(x, scale_factor=1.05).flatten().tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_nearest_is_exact_where_float32_is_not():
+    x = np.arange(224, dtype=np.float32)
+    y = F.interpolate(mc.tensor(x.reshape(1, 224, 1)), size=96).flatten().tolist()
+    assert y == [i * 7 // 3 for i in range(96)] and y[27] == 63
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.functional.interpolate(torch.tensor(x).reshape(1, 1, 224), size=96).flatten().tolist()
+    assert max(abs(a - b) for a, b in zip(y, theirs, strict=True)) <= 1
+
+
 def test_an_empty_batch():
     for mode in ("nearest", "bilinear", "bicubic", "area"):
         same_as_torch(
@@ -84,6 +112,7 @@ REFUSED = {
     "too few": ({"size": (3,)}, "size"), "no size": ({"size": 0}, "size"), "a fraction": ({"size": 2.5}, "size"),
     "negative": ({"scale_factor": -1.0}, "scale_factor"), "to nothing": ({"scale_factor": 0.1}, "scale_factor"),
     "too few factors": ({"scale_factor": (2.0,)}, "scale_factor"),
+    "recomputed size": ({"size": 3, "recompute_scale_factor": True}, "recompute_scale_factor is for scale_factor"),
     "corners of nearest": ({"size": 3, "align_corners": True}, "align_corners"),
     "mode of a sequence": ({"size": 3, "mode": "linear"}, "mode"), "unknown": ({"size": 3, "mode": "foo"}, "mode"),
     "mode of a volume": ({"size": 3, "mode": "trilinear"}, "mode"),
