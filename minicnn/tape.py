@@ -5,8 +5,8 @@ object as the tape entry of its outputs. `backward` walks the entries from the l
 gradients of its inputs. An entry's backward is written with ops on Tensors: with create_graph=True it is recorded in
 turn, and can be differentiated again.
 
-Nobody owns the tape. A tensor holds the entry that made it, an entry holds the tensors it came from; when the last
-tensor goes, so does all that led to it.
+Nobody owns the tape. A tensor holds the entry that made it; an entry holds the entries and leaves before it, and of the
+tensors only what it `saves`. When the last tensor goes, so does all that led to it.
 """
 
 import heapq
@@ -47,7 +47,8 @@ class Function:
 
     A subclass writes `forward(self, *arrays)` on raw arrays (None for an absent optional input), returning an array or
     a tuple of them, and `backward(self, *grads)` on Tensors (None for an output that nobody used), returning one Tensor
-    or None per input. `saves` names what backward needs: forward's arguments, or "output", "output1", "output2".
+    or None per input. `saves` names what backward needs: forward's arguments, or "output",
+    "output1", "output2", its first, second, third output.
     """
 
     saves: ClassVar[tuple[str, ...]] = ()

@@ -66,8 +66,7 @@ def choose(
     have been prepared.
 
     "depthwise" where each of several channels has one filter of its own, "winograd" where fewer products pay for its
-    transforms (channels and filters from about 16 on, pictures that its squares cover without much waste), else
-    "direct", which can do every shape.
+    transforms (see `costs`; `minicnn.trace_kernels()` shows which ran), else "direct", which can do every shape.
     """
     if sizes["C"] == sizes["K"] == params["groups"] > 1:
         return "depthwise"

@@ -128,6 +128,7 @@ cdef Axis phase_axis(Py_ssize_t phase, Py_ssize_t size, Py_ssize_t taps, Py_ssiz
 
 
 def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algorithm):
+    # dy is the picture that is read (c.H, c.W, c.C), dx the one that is written (c.P, c.Q, c.K).
     cdef Conv c = describe(dy.dtype, dy.shape, dx.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
     cdef Py_ssize_t filters = w.shape[3], column = w.shape[2] * filters, row = c.S * column, i, count = 0
     cdef Layout layout = Layout(1, 1 if c.depthwise else filters, c.D,
@@ -144,7 +145,7 @@ def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algori
             high.taps if wide.taps else 0, wide.taps if high.taps else 0, high.dilation, wide.dilation, high.before,
             wide.before, high.last * row + wide.last * column, -high.step * row, -wide.step * column, 0)
         count += 1
-    c.stride_h = c.stride_w = 1
+    c.stride_h = c.stride_w = 1     # each phase is a correlation without a stride
     try:
         if count == 0:
             pass

@@ -207,7 +207,7 @@ cdef inline void scatter_place(const real* dy, const place* position, real* dx, 
     cdef Py_ssize_t taps = pool.kernel[0] * pool.kernel[1], c
     if is_whole(pool, rows, columns):
         for c in range(c0, c1):
-            if position[c] < taps:
+            if position[c] < taps:      # NOWHERE is no tap
                 dx[corner + offset[position[c]] + c] += dy[c]
     else:
         for c in range(c0, c1):

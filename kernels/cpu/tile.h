@@ -1,6 +1,7 @@
-/* The register tile: the one inner loop of every convolution and matrix product.
+/* The register tile: the inner loop of direct convolutions and of matrix products (thin.h has that for few rows,
+   winograd.h that of Winograd's products).
 
-   TILE_ROWS rows by two vectors of columns are summed up in registers and stored once:
+   TILE_ROWS rows by one or two vectors of columns are summed up in registers and stored once:
 
        tile            y[places[j] + k] = bias[k] + sum over steps t of a[rows[j] + t] * b[t][k]
        tile_channels   y[places[j] + k] = bias[k] + sum over steps t of a[rows[j] + t + k] * b[t][k]

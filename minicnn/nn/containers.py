@@ -46,7 +46,8 @@ class Container(Module):
 
 @layer
 class Sequential(Container):
-    """Calls its modules one after the other, each with what the one before it returned.
+    """Calls its modules one after the other, each with what the one before it returned. Layers that fuse.py knows are
+    computed together, which gives the same: their own forward is not called, unless `mc.fusion(False)` asks for it.
 
     Sequential(a, b, c), or Sequential({"name": a, ...}) with names of one's own.
 

@@ -58,7 +58,8 @@ class ClippedConv2d(Conv2d):
 
 
 class Conv2dInputGrad(Function):
-    """dx of a convolution from dy and w; size: (H, W) of x."""
+    """dx of a convolution from dy and w; size: (H, W) of x. Also the transposed convolution: dy is what goes into that
+    one, dx what comes out."""
 
     saves = ("dy", "w")
     size: Pair
