@@ -52,7 +52,7 @@ def mnist(tmp_path_factory):
     """A folder of idx files, and a run on them."""
     folder = tmp_path_factory.mktemp("mnist")
     write_idx(folder, zipped=True)
-    ran = subprocess.run([sys.executable, "-m", "minicnn", "train", "mnist", "--data", folder, "--epochs", "4",
+    ran = subprocess.run([sys.executable, "-m", "minicnn", "train", "mnist", "--data", folder, "--epochs", "6",
                           "--batch-size", "8", "--out", folder / "run"], capture_output=True, text=True)
     assert ran.returncode == 0 and ran.stdout == "", ran.stderr
     return folder

@@ -110,7 +110,7 @@ MNIST = Recipe(
     "mnist", "a reader of handwritten digits", "digits", "mnist_net",
     data.load_mnist, lambda folder: data.load_mnist_split(folder, "test"), _rmsprop,
     augment=(t.RandomAffine(10, translate=(0.08, 0.08), scale=(0.9, 1.1), fill=0.0),),
-    defaults={"epochs": 5, "batch_size": 64, "lr": 1e-3},
+    defaults={"epochs": 5, "batch_size": 64, "lr": 1e-3, "schedule": "cosine"},
 )  # fmt: skip
 
 FASHION = replace(
