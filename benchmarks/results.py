@@ -17,6 +17,7 @@ PARTS = {  # by name, what each measures
     "crowd": "Four processes at once: how many times as long a training step of each takes as that of one alone",
     "without": "What each way to be fast is worth: training steps without it, and how many times as long they take",
     "limits": "What the machine can do",
+    "kernels": "The GPU's kernels, by its own clock; of its roofline: how near they come to what its data sheet allows",
 }
 DEVICES = ("cpu", "cuda")
 LAYOUTS = ("channels_last", "NCHW")  # PyTorch's, of which the better one counts

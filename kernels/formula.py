@@ -1,7 +1,7 @@
-"""Turns the formula of an elementwise contract into something that runs: a NumPy function, or C.
+"""Turns the formula of an elementwise contract into something that runs: a NumPy function, C, or a function for the GPU.
 
 A formula is Python: numbers, the inputs and params by name, + - * /, comparisons, & and | between them,
-`where(condition, a, b)` and the functions below. Both translations go through Python's own parser.
+`where(condition, a, b)` and the functions below. All translations go through Python's own parser.
 """
 
 import ast
@@ -54,6 +54,28 @@ def numpy_function(formula: str, names: Iterable[str]) -> Callable[..., Any]:
 def to_c(formula: str, kind: str) -> str:
     """The formula as a C expression over elements of `kind`."""
     return _expression(ast.parse(formula, mode="eval").body, kind)
+
+
+def to_numba(formula: str) -> str:
+    """The formula as Numba takes it for a GPU: Python about single numbers, of the type called `real`."""
+    return ast.unparse(_ForDevice().visit(ast.parse(formula, mode="eval")))
+
+
+class _ForDevice(ast.NodeTransformer):
+    """Constants become `real(c)`: Python's own are float64 and would drag the whole line along. A choice becomes one of
+    Python's, and & and | are of conditions, which the hardware calculates with as well as with numbers."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.parse(f"real({node.value!r})", mode="eval").body
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        if ast.unparse(node.left) == "condition":  # a byte, whatever `real` is
+            return node
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        return ast.IfExp(*node.args) if ast.unparse(node.func) == "where" else node
 
 
 _OPERATORS = {

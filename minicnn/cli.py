@@ -1,4 +1,5 @@
-"""The command line: `minicnn train | evaluate | predict | data | summary | models | bench | doctor`.
+"""The command line: `minicnn train | evaluate | predict | explain | data | summary | models | kernels | bench |
+doctor`.
 
 What a program reads goes to standard output, messages and progress to standard error. A path names a run, a bare word a
 model. What goes wrong is said in a line or two, and the exit code is 2.
@@ -15,7 +16,9 @@ from . import __version__
 from .commands.about import doctor, models, summary
 from .commands.bench import bench
 from .commands.data import data
+from .commands.explain import explain
 from .commands.judge import evaluate, predict
+from .commands.kernels import kernels
 from .commands.train import INTERRUPTED, train
 
 FAILED = 2
@@ -59,7 +62,7 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, data, summary, models, bench, doctor):
+for command in (train, evaluate, predict, explain, data, summary, models, kernels, bench, doctor):
     commands.add_command(command)
 
 

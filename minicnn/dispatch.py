@@ -42,7 +42,6 @@ class Run(NamedTuple):
 
 
 Remembered = cpu.host.Remembered  # for checks of arguments, which come again as plans do
-_BACKENDS = {"cpu": cpu}  # a device, and the kernels that run there
 _plans: dict[Any, Plan] = {}
 _PLANS_KEPT = 8192
 _traces: list["Trace"] = []
@@ -80,8 +79,11 @@ def _make_plan(name: str, where: str, arrays: tuple[Any, ...], params: dict[str,
     contract = CONTRACTS[name]
     if prepared and not contract.keeps:
         raise TypeError(f"{contract.name}: kept came, but this kernel prepares nothing that it could keep")
+    for argument, array in zip(contract.inputs, arrays, strict=False):
+        if array is not None and devices.of(array) != where:
+            raise ValueError(f"{name}: {argument.name} is on {devices.of(array)}, expected {where}; move it with .to({where!r})")
     outputs, sizes = check(contract, arrays, params)
-    backend = _BACKENDS[where]
+    backend = cpu if where == "cpu" else devices.gpu_kernels()
     if contract.algorithms:
         algorithm, run = backend.algorithm(contract.name, sizes, params, arrays[0].dtype, _conv_algorithm, prepared)
         return Plan(run, outputs, algorithm)
@@ -209,7 +211,7 @@ def _also(name: str, params: dict[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-_calls = cpu.host.Calls(memory.pool, devices.of, _names, _make_plan, _plans, _PLANS_KEPT, _watch, _traces)
+_calls = cpu.host.Calls(memory.pool, memory.empty, devices.of, _names, _make_plan, _plans, _PLANS_KEPT, _watch, _traces)
 
 
 @contextmanager

@@ -23,9 +23,13 @@ LIMIT = 0 if os.environ.get("MINICNN_POOL") == "0" else 4 << 30
 pool = host.Pool(LIMIT)
 
 
-def empty(shape: Shape, dtype: np.dtype) -> np.ndarray:
-    """An array on the CPU with undefined content. ValueError if it would be larger than the address space."""
-    return pool.array(shape, dtype)
+def empty(shape: Shape, dtype: np.dtype, device: str = "cpu") -> Any:
+    """An array with undefined content. ValueError if it would be larger than the address space."""
+    if device == "cpu":
+        return pool.array(shape, dtype)
+    from .kernels.cuda import devices, memory
+
+    return memory.empty(shape, dtype, devices.open_device(device))
 
 
 class Prepared(dict[Any, np.ndarray]):

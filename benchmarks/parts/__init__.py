@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from ..results import Job, Settings
-from . import crowd, inference, limits, memory, ops, scaling, train, without
+from . import crowd, inference, kernels, limits, memory, ops, scaling, train, without
 
 ALL = {"train": train.jobs, "inference": inference.jobs, "ops": ops.jobs, "memory": memory.jobs,
-       "scaling": scaling.jobs, "crowd": crowd.jobs, "without": without.jobs, "limits": limits.jobs}
+       "scaling": scaling.jobs, "crowd": crowd.jobs, "without": without.jobs, "limits": limits.jobs, "kernels": kernels.jobs}
 
 
 def jobs(settings: Settings) -> Iterator[Job]:

@@ -7,7 +7,7 @@ from typing import Any
 from .. import ours
 from ..agree import same_arrays
 from ..pairs import alone, alternate
-from ..peers import unavailable
+from ..peers import NETWORKS, unavailable
 from ..results import Job, Measured, Row, Settings, median_ms, paired
 from ..workloads import Batch, Workload, batches
 
@@ -17,7 +17,7 @@ def jobs(settings: Settings) -> Iterator[Job]:
     for device in settings.devices:
         for work in settings.works:
             for size in (settings.batches or work.inference) if work.inference else ():
-                for peer in settings.peers or ("",):
+                for peer in [peer for peer in settings.peers if peer in NETWORKS] or [""]:
                     if device != "cpu" and peer == "onnxruntime":
                         continue  # measured on the CPU only
                     yield Job(Row("inference", work.name, size, device, peer),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..workloads import Workload
 
-PEERS = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}  # by the name of the package
+PEERS = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "cupy": "CuPy"}  # by the name of the package
+NETWORKS = ("torch", "onnxruntime")  # those that run whole networks
 
 
 def missing(peer: str) -> str | None:

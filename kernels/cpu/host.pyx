@@ -218,7 +218,7 @@ cdef object forms_of(tuple arrays):
         elif cnp.PyArray_Check(one):
             end = write_form(end, one)
         else:  # of another device
-            return tuple([None if a is None else (a.shape, a.dtype.str) for a in arrays])
+            return tuple([None if a is None else (a.shape, a.dtype.str, type(a)) for a in arrays])
     return PyBytes_FromStringAndSize(forms, end - forms)
 
 
@@ -283,7 +283,8 @@ cdef char kind_of(object setting):
 cdef class Calls:
     """Calls kernels by name, and remembers what each kind of call needs: minicnn/dispatch.py, which fills it in.
 
-    pool: the memory of the outputs. place(array): the device that an array lives on. names(name): the params of a
+    pool: the memory of the outputs on the CPU, elsewhere(shape, dtype, device) makes those on another device.
+    place(array): the device that an array lives on. names(name): the params of a
     kernel, and those of them that a plan depends on. plan(name, device, arrays, params, prepared): checks a call that
     was not seen before, and says what to run, (shape, dtype) of each output, and the algorithm. plans: where that is
     remembered, for at most `most` calls. watch(name, device, algorithm, arrays, outputs, params): told of each call
@@ -291,13 +292,13 @@ cdef class Calls:
     """
 
     cdef Pool pool
-    cdef object place, names, plan, watch
+    cdef object elsewhere, place, names, plan, watch
     cdef dict plans, known
     cdef list watchers
     cdef Py_ssize_t most
 
-    def __init__(self, Pool pool, place, names, plan, dict plans, Py_ssize_t most, watch, list watchers):
-        self.pool, self.place, self.names, self.plan, self.watch = pool, place, names, plan, watch
+    def __init__(self, Pool pool, elsewhere, place, names, plan, dict plans, Py_ssize_t most, watch, list watchers):
+        self.pool, self.elsewhere, self.place, self.names, self.plan, self.watch = pool, elsewhere, place, names, plan, watch
         self.plans, self.most, self.watchers = plans, most, watchers
         self.known = {}
 
@@ -336,7 +337,11 @@ cdef class Calls:
         if device is None:
             device = self.device_of(arrays[0])
         run, forms, algorithm = self.find(name, device, arrays, params, kept is not None)
-        cdef list outputs = [self.pool.array(shape, dtype) for shape, dtype in forms]
+        cdef list outputs
+        if <str>device == "cpu":
+            outputs = [self.pool.array(shape, dtype) for shape, dtype in forms]
+        else:
+            outputs = [self.elsewhere(shape, dtype, device) for shape, dtype in forms]
         cdef list arguments = [*arrays, *outputs, *self.values(name, device, arrays, params, kept is not None)]
         if kept is None:
             run(*arguments)

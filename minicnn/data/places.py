@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ..kernels.cache import user_cache
 from .cifar10 import has_cifar10
 from .mnist import has_mnist
 
@@ -20,9 +21,7 @@ def default_folder(name: str) -> Path:
     """
     if name not in HOLDS:
         raise ValueError(f"no data set {name!r}; there are {', '.join(HOLDS)}")
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of XDG_CACHE_HOME says to pass over relative paths.
-    return (Path(cache) if os.path.isabs(cache) else Path.home() / ".cache") / "minicnn" / name
+    return user_cache(name)
 
 
 def find(name: str) -> Path | None:

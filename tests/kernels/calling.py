@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,55 @@ Arrays = Sequence[np.ndarray | None]
 
 @dataclass(frozen=True)
 class Backend:
-    """One set of kernels under test."""
+    """One set of kernels under test. its_memory: whether it takes NumPy arrays as they lie."""
 
     name: str
     kernel: Callable[[str], Callable[..., None]]
     set_num_threads: Callable[[int], None]
+    its_memory: bool = True
+
+
+def on_devices() -> list[Backend]:
+    """Backends with a memory of their own. The emulator checks every access, in one order of the threads and, where the
+    others run on two threads, in the reverse one."""
+    if find_spec("numba") is None or find_spec("numba_cuda") is None:
+        return []
+    from minicnn import cuda_is_available
+    from minicnn.kernels.cuda.devices import open_device
+
+    def emulator(count: int) -> None:
+        open_device("emulator").backend.mode = "checked" if count == 1 else "reverse"
+
+    found = [Backend("emulator", partial(moved, "emulator"), emulator, its_memory=False)]
+    if cuda_is_available():
+        found.append(Backend("cuda", partial(moved, "cuda:0"), lambda count: None, its_memory=False))
+    return found
+
+
+def moved(device: str, name: str) -> Callable[..., None]:
+    """The kernel of a device, taking NumPy arrays there and back."""
+    from minicnn.kernels import cuda
+    from minicnn.kernels.cuda.devices import open_device
+    from minicnn.kernels.cuda.memory import DeviceArray, to_device, to_numpy
+
+    run, there = cuda.kernel(name), open_device(device)
+
+    def call_there(*arguments: Any) -> None:
+        taken = [to_device(a, there) if isinstance(a, np.ndarray) else a for a in arguments]
+        run(*taken)
+        for before, after in zip(arguments, taken, strict=True):
+            if isinstance(after, DeviceArray):
+                before[...] = to_numpy(after)
+
+    return call_there
 
 
 def backends() -> list[Backend]:
-    """The CPU's vector levels, as far as this processor has them."""
+    """The CPU's vector levels, as far as this processor has them, the emulator, and a GPU where there is one."""
     from minicnn.kernels import cpu
 
-    return [Backend(level, partial(cpu.kernel, level=level), cpu.set_num_threads) for level in cpu.LEVELS]
+    levels = [Backend(level, partial(cpu.kernel, level=level), cpu.set_num_threads) for level in cpu.LEVELS]
+    return [*levels, *on_devices()]
 
 
 def bind(contract: Contract, inputs: Arrays, params: Mapping[str, Any]) -> dict[str, Any]:

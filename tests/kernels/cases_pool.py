@@ -68,6 +68,8 @@ POOLS = {
     "sequence": Pool((2, 1, 13, 3), (1, 3), (1, 2), (0, 0, 1, 1)),
     "window_of_256": Pool((1, 17, 19, 3), (16, 16), (1, 3)),
     "window_of_272": Pool((1, 18, 17, 5), (17, 16), (1, 1)),
+    "window_of_272_in_4_channels": Pool((1, 18, 16, 4), (17, 16), (1, 1)),
+    "ceil_mode_in_4_channels": Pool((2, 5, 6, 4), (3, 3), (2, 2), ROUND, overhang=(0, 1)),
     "empty_batch": Pool((0, 4, 6, 3), (2, 2), (2, 2)),
     "no_channels": Pool((1, 4, 6, 0), (2, 2), (2, 2)),
     "no_window": Pool((1, 2, 3, 5), (3, 3), (1, 1)),
@@ -77,6 +79,7 @@ POOLS = {
 }
 DILATED = {
     "dilation": Pool((1, 9, 11, 5), (3, 2), (1, 2), ROUND, (2, 3)),
+    "dilation_in_8_channels": Pool((2, 9, 8, 8), (2, 3), (2, 1), ROUND, (3, 2)),
     "window_outside": Pool((1, 1, 5, 3), (2, 2), (1, 1), (2, 2, 1, 1), (3, 1)),
 }
 #: Values that decide a maximum.

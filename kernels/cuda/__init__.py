@@ -1,0 +1,49 @@
+"""The GPU's kernels: Numba functions compiled to PTX, and the rules by which they are launched.
+
+Each module named in FAMILIES holds a function for every contract of the families beside it: it takes the contract's arrays
+and params, works out how many blocks it takes, and launches. The kernels stand beside these rules. What they are written
+with is in intrinsics.py, how they become PTX in compiler.py, how they start in launcher.py, and memory in memory.py; devices.py
+opens a device, which is a GPU's driver (driver.py) or the emulator (emulated.py, emulator/).
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ..contracts import CONTRACTS
+
+#: The modules that hold the kernels of a contract's family.
+FAMILIES = {
+    "elementwise": ("elementwise",),
+    "copy": ("copy", "indexing"),
+    "reduce": ("reduce", "softmax"),
+    "matmul": ("matmul",),
+    "conv": ("conv",),
+    "pool": ("pool",),
+    "norm": ("norm", "norm_pool", "group_norm"),
+    "random": ("random",),
+    "optim": ("optim",),
+    "picture": ("picture",),
+}
+
+
+def kernel(name: str) -> Callable[..., None]:
+    """What launches the kernel of a contract."""
+    for module in FAMILIES[CONTRACTS[name].family]:
+        found = import_module(f"{__name__}.{module}").CONTRACTS.get(name)
+        if found:
+            return found
+    raise NotImplementedError(f"{name}: no GPU kernel for this contract")
+
+
+def algorithm(name: str, sizes: dict[str, int], params: dict[str, Any], dtype: np.dtype, wanted: str,
+              prepared: bool = False) -> tuple[str, Callable[..., None]]:
+    """The algorithm a convolution will use for these sizes, and what launches it.
+
+    wanted, prepared: for the processor's kernels, which have more algorithms; nothing is prepared here.
+    """
+    from . import conv
+
+    return conv.choose(name, sizes, params)

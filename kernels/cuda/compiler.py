@@ -1,0 +1,211 @@
+"""From a Python function to PTX, the assembly language of NVIDIA's GPUs; once, and without a GPU.
+
+A kernel is a plain function over flat memory, made by a function of the types and sizes that it is specialised for:
+
+    @kernel("x: real*, y: real*, factor: real, n: u32")
+    def scale(real):
+        def scale(x, y, factor, n):
+            i = position()
+            if i < n:
+                y[i] = x[i] * factor
+        return scale
+
+`scale(np.float32)` is one Variant of it, which `launch` (launcher.py) runs. A parameter's type is one of SCALARS, an
+argument of the outer function, or a pointer to either, with a star. Pointers carry no size and indices are unsigned
+32-bit numbers: address arithmetic stays short, and a kernel's parameters are those that one reads.
+
+Numba compiles it when it is first needed. The PTX is kept in the user's cache, named by a digest of the function's source
+and of all that it uses, of the versions of Numba, and of the compute capability: no kernel is compiled twice.
+"""
+
+import inspect
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import cuda, types
+from numba.np.numpy_support import from_dtype
+
+from ..cache import user_cache
+
+#: The scalar types of parameters: Numba's, and the letter of the struct module that packs one.
+SCALARS = {"u32": (types.uint32, "I"), "u64": (types.uint64, "Q"), "i64": (types.int64, "q"),
+           "u8": (types.uint8, "B"), "i32": (types.int32, "i"), "f32": (types.float32, "f"), "f64": (types.float64, "d")}
+_LETTERS = dict(SCALARS.values())
+POINTER = "Q"
+
+#: Threads of a block, unless a kernel says otherwise.
+THREADS = 256
+
+KERNELS: dict[str, "Kernel"] = {}
+
+
+def kernel(signature: str, *, threads: int | Callable[..., int] = THREADS,
+           variants: tuple[tuple[Any, ...], ...] = ((np.float32,), (np.float64,))) -> Callable[[Any], "Kernel"]:
+    """Make a Kernel of a function that makes one (see above).
+
+    threads: of a block, which may follow from the settings. variants: the settings that are looked at where all kernels
+    are: compiled for each kind of GPU, counted, and so on; at least one for each type.
+    """
+    def add(make: Callable[..., Any]) -> Kernel:
+        if make.__name__ in KERNELS:
+            raise ValueError(f"there are two kernels called {make.__name__}")
+        KERNELS[make.__name__] = Kernel(make, signature, threads, variants)
+        return KERNELS[make.__name__]
+    return add
+
+
+class Kernel:
+    """Makes the Variants of a kernel, each once."""
+
+    def __init__(self, make: Callable[..., Any], signature: str, threads: int | Callable[..., int],
+                 variants: tuple[tuple[Any, ...], ...]) -> None:
+        self.make, self.signature, self.threads, self.variants = make, signature, threads, variants
+        self._made: dict[tuple[Any, ...], Variant] = {}
+
+    def __call__(self, *settings: Any) -> "Variant":
+        variant = self._made.get(settings)
+        if variant is None:
+            variant = self._made[settings] = Variant(self, settings)
+        return variant
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """PTX of one kernel, called `name` in it, and how its arguments are packed (for the struct module)."""
+
+    name: str
+    ptx: str
+    packing: str
+
+
+class Variant:
+    """A kernel for certain settings: types and whatever else its maker takes."""
+
+    def __init__(self, kernel: Kernel, settings: tuple[Any, ...]) -> None:
+        self.kernel = kernel
+        self.settings = tuple(_numba_type(s) for s in settings)
+        self.threads = kernel.threads(*settings) if callable(kernel.threads) else kernel.threads
+        self.name = "_".join([kernel.make.__name__, *[re.sub(r"\W+", "_", str(s)) for s in self.settings]])
+        self._compiled: dict[tuple[int, int], Compiled] = {}
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @cached_property
+    def function(self) -> Any:
+        """The plain function, to be read, or called by nobody but Numba."""
+        return self.kernel.make(*self.settings)
+
+    @cached_property
+    def parameters(self) -> dict[str, tuple[Any, bool]]:
+        """The type of each parameter, and whether it is a pointer to that."""
+        space = {name: row[0] for name, row in SCALARS.items()}
+        space |= dict(zip(inspect.signature(self.kernel.make).parameters, self.settings, strict=True))
+        found = {}
+        for part in self.kernel.signature.split(","):
+            name, _, its_type = part.replace(" ", "").partition(":")
+            found[name] = space[its_type.rstrip("*")], its_type.endswith("*")
+        return found
+
+    @cached_property
+    def packing(self) -> str:
+        return "@" + "".join(POINTER if pointer else _LETTERS[one] for one, pointer in self.parameters.values())
+
+    def compiled(self, capability: tuple[int, int]) -> Compiled:
+        """The PTX for a compute capability such as (8, 0), from the cache where it was made before."""
+        if capability not in self._compiled:
+            self._compiled[capability] = Compiled(self.name, self._ptx(capability), self.packing)
+        return self._compiled[capability]
+
+    def _ptx(self, capability: tuple[int, int]) -> str:
+        path = cache_folder() / f"{self.name[:80]}-{_digest(self, capability)}.ptx"
+        if path.exists():
+            return path.read_text()
+        signature = types.void(*[types.CPointer(t) if pointer else t for t, pointer in self.parameters.values()])
+        ptx, _ = cuda.compile_ptx(self.function, signature, cc=capability, launch_bounds=self.threads)
+        entry = re.search(r"\.entry (\S+)\(", ptx)
+        assert entry, "Numba made PTX without an entry"
+        ptx = ptx.replace(entry[1], self.name)  # Numba's names are mangled and hundreds of letters long
+        write_beside(path, ptx.encode())
+        return ptx
+
+
+def _numba_type(setting: Any) -> Any:
+    """A type as Numba's: of bools the byte that they lie in. Other settings as they are."""
+    if not isinstance(setting, (np.dtype, type)):
+        return setting
+    dtype = np.dtype(setting)
+    return types.uint8 if dtype == np.bool_ else from_dtype(dtype)
+
+
+def cache_folder() -> Path:
+    """Where PTX is kept: $MINICNN_CACHE, or the user's cache."""
+    return Path(os.environ.get("MINICNN_CACHE") or user_cache("kernels"))
+
+
+def write_beside(path: Path, content: bytes) -> None:
+    """Beside first, then renamed: another process may read or write the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        file.write(content)
+    os.replace(file.name, path)
+
+
+def newest_capability(wanted: tuple[int, int]) -> tuple[int, int]:
+    """The compute capability that Numba's compiler knows and that is nearest below `wanted`."""
+    from numba.cuda.cudadrv.nvrtc import get_supported_ccs
+
+    known = [cc for cc in get_supported_ccs() if cc <= wanted]
+    if not known:
+        raise ValueError(f"compute capability {wanted} is older than Numba's compiler knows")
+    return max(known)
+
+
+# ------------------------------------------------------------------------------------------------------- the digest
+
+
+def _digest(variant: Variant, capability: tuple[int, int]) -> str:
+    """Changes with whatever could change the PTX."""
+    about = [version("numba"), version("numba-cuda"), sys.version.split()[0], capability, variant.threads,
+             variant.kernel.signature, variant.settings, variant.name]
+    text = "\n".join([*map(str, about), *_sources(variant.function, set())])
+    return sha256(text.encode()).hexdigest()[:20]
+
+
+def _sources(function: Any, seen: set[Any]) -> Iterator[str]:
+    """The source of a function, of all functions of ours that it calls, and the constants that it uses."""
+    function = getattr(function, "py_func", None) or getattr(function, "_defn", None) or function  # Numba's wrappers
+    if function in seen:
+        return
+    seen.add(function)
+    yield getattr(function, "source", None) or inspect.getsource(function)
+    used = {name: function.__globals__.get(name) for name in _names(function.__code__)}
+    used |= inspect.getclosurevars(function).nonlocals
+    for name, value in sorted(used.items()):
+        if _is_ours(value):
+            yield from _sources(value, seen)
+        elif isinstance(value, (int, float, str, bool, tuple, types.Type)):
+            yield f"{name} = {value!r}"
+
+
+def _names(code: Any) -> set[str]:
+    """The names in a function's code, and in that of the functions inside it."""
+    inner = [constant for constant in code.co_consts if inspect.iscode(constant)]
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _is_ours(value: Any) -> bool:
+    """A function of this package, or one that Numba has wrapped."""
+    if not (inspect.isfunction(value) or hasattr(value, "py_func") or hasattr(value, "_defn")):
+        return False
+    return getattr(value, "__module__", "").partition(".kernels.cuda")[1] != ""

@@ -1,0 +1,24 @@
+"""The devices of this process, opened when they are first used."""
+
+from typing import Any
+
+from .launcher import Device
+
+_opened: dict[str, Device] = {}
+
+
+def open_device(name: str) -> Device:
+    """The device of a full name, "emulator" or "cuda:0"."""
+    if name not in _opened:
+        _opened[name] = Device(_backend(name))
+    return _opened[name]
+
+
+def _backend(name: str) -> Any:
+    if name == "emulator":
+        from .emulated import Emulated
+
+        return Emulated()
+    from .driver import Driver
+
+    return Driver(int(name.removeprefix("cuda:")))

@@ -1,0 +1,167 @@
+"""A GPU as a backend: NVIDIA's driver, through cuda-bindings.
+
+One stream for everything: launches and copies run in the order in which they were asked for, and a launch returns before
+its kernel is done. It is the device's primary context, which other libraries in the process share.
+"""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from .assembler import assemble, find_ptxas
+from .compiler import Compiled, newest_capability
+
+BUFFER_POINTER, BUFFER_SIZE, END = 1, 2, 0  # CU_LAUNCH_PARAM_...: the words that say where packed arguments lie
+
+#: float32 multiply-adds that a multiprocessor starts in a cycle (CUDA C++ Programming Guide, "Arithmetic Instructions").
+FLOAT32_LANES = {(7, 0): 64, (7, 5): 64, (8, 0): 64, (8, 6): 128, (8, 9): 128, (9, 0): 128, (10, 0): 128, (12, 0): 128}
+
+
+class DriverMissing(Exception):
+    """Why a GPU can't be used."""
+
+
+class DriverError(RuntimeError):
+    """What the driver refused."""
+
+
+def bindings() -> Any:
+    """The driver's functions; DriverMissing where there is no driver."""
+    try:
+        from cuda.bindings import driver
+    except ImportError as error:
+        raise DriverMissing(f"{error.name} is not installed (pip install 'minicnn[cuda]')") from error
+    try:
+        (code,) = driver.cuInit(0)
+    except (RuntimeError, ImportError, OSError) as error:  # the library itself is not there
+        raise DriverMissing(f"there is no CUDA driver: {error}") from error
+    if code != driver.CUresult.CUDA_SUCCESS:
+        raise DriverMissing(f"the CUDA driver does not start: {code.name}")
+    return driver
+
+
+class Driver:
+    """The GPU number `ordinal`."""
+
+    def __init__(self, ordinal: int) -> None:
+        self.api = bindings()
+        count = self._ask(self.api.cuDeviceGetCount())
+        if ordinal >= count:
+            raise DriverMissing(f"the CUDA driver has {count} devices, 'cuda:0' to 'cuda:{count - 1}'" if count else
+                                "the CUDA driver finds no GPU")
+        self._device = self._ask(self.api.cuDeviceGet(ordinal))
+        self.name = f"cuda:{ordinal}"
+        self.product = self._ask(self.api.cuDeviceGetName(100, self._device)).rstrip(b"\0").decode()
+        self.exact = self._attribute("COMPUTE_CAPABILITY_MAJOR"), self._attribute("COMPUTE_CAPABILITY_MINOR")
+        self.capability = newest_capability(self.exact)  # a newer GPU takes the PTX of an older one
+        self._context = self._ask(self.api.cuDevicePrimaryCtxRetain(self._device))
+        self._enter()
+        self._stream = self._ask(self.api.cuStreamCreate(self.api.CUstream_flags.CU_STREAM_NON_BLOCKING))
+        self._modules: list[Any] = []  # kept for as long as their kernels may run
+
+    def _ask(self, result: tuple[Any, ...]) -> Any:
+        """The value that came back with an error code."""
+        code, *values = result
+        if code != self.api.CUresult.CUDA_SUCCESS:
+            _, text = self.api.cuGetErrorString(code)
+            raise DriverError(f"{getattr(self, 'name', 'the CUDA driver')}: {code.name}, {(text or b'').decode()}")
+        return values[0] if values else None
+
+    def _attribute(self, name: str) -> int:
+        kind = getattr(self.api.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return self._ask(self.api.cuDeviceGetAttribute(kind, self._device))
+
+    def peak(self) -> tuple[float, float]:
+        """float32 multiply-adds and bytes a second that the hardware could do at best, by its own account."""
+        lanes = FLOAT32_LANES.get(self.exact, FLOAT32_LANES[max(FLOAT32_LANES)])
+        arithmetic = self._attribute("MULTIPROCESSOR_COUNT") * lanes * self._attribute("CLOCK_RATE") * 1e3
+        # Two transfers in a cycle of the memory's clock, of a bus whose width is told in bits.
+        traffic = 2 * self._attribute("MEMORY_CLOCK_RATE") * 1e3 * self._attribute("GLOBAL_MEMORY_BUS_WIDTH") / 8
+        return arithmetic, traffic
+
+    def _enter(self) -> None:
+        """Calls go to the context that is current in this thread, which other libraries may have changed."""
+        self._ask(self.api.cuCtxSetCurrent(self._context))
+
+    # ---------------------------------------------------------------------------------------------------- memory
+
+    def allocate(self, nbytes: int) -> int:
+        self._enter()
+        code, address = self.api.cuMemAlloc(nbytes)
+        if code == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+            return 0
+        return int(self._ask((code, address)))
+
+    def release(self, address: int) -> None:
+        self._enter()
+        self._ask(self.api.cuMemFree(address))  # waits for what is under way
+
+    def opened(self, address: int, nbytes: int) -> None:
+        """The driver keeps no account of arrays."""
+
+    def closed(self, address: int) -> None:
+        """A kernel that still uses the memory comes before any that will: there is one stream."""
+
+    def write(self, address: int, source: np.ndarray) -> None:
+        """Returns when the source has been read; it lies in pageable memory."""
+        self._enter()
+        self._ask(self.api.cuMemcpyHtoDAsync(address, source.ctypes.data, source.nbytes, self._stream))
+
+    def read(self, target: np.ndarray, address: int) -> None:
+        self._enter()
+        self._ask(self.api.cuMemcpyDtoHAsync(target.ctypes.data, address, target.nbytes, self._stream))
+        self.synchronize()
+
+    def room(self) -> tuple[int, int]:
+        """Bytes that are free, and that there are."""
+        self._enter()
+        code, free, total = self.api.cuMemGetInfo()
+        self._ask((code,))
+        return free, total
+
+    # --------------------------------------------------------------------------------------------------- kernels
+
+    def load(self, compiled: Compiled) -> Any:
+        """The kernel as a function of the driver. It is assembled by ptxas where that is installed, which need not be as
+        old as the driver, and else by the driver."""
+        self._enter()
+        assembled = self.exact == self.capability and find_ptxas() is not None
+        image = assemble(compiled.ptx, self.capability).cubin if assembled else compiled.ptx.encode() + b"\0"
+        code, module = self.api.cuModuleLoadData(image)
+        if code == self.api.CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+            raise DriverError(f"{self.name}: the driver is older than the PTX that Numba makes; install a newer driver, or "
+                              "ptxas beside it (pip install nvidia-cuda-nvcc-cu12)")
+        self._modules.append(self._ask((code, module)))
+        return self._ask(self.api.cuModuleGetFunction(module, compiled.name.encode()))
+
+    def run(self, loaded: Any, grid: tuple[int, int, int], threads: int, packed: bytes) -> None:
+        self._enter()
+        size = ctypes.c_size_t(len(packed))
+        address = ctypes.cast(ctypes.c_char_p(packed), ctypes.c_void_p)
+        extra = (ctypes.c_void_p * 5)(BUFFER_POINTER, address, BUFFER_SIZE, ctypes.addressof(size), END)
+        self._ask(self.api.cuLaunchKernel(loaded, *grid, threads, 1, 1, 0, self._stream, 0, ctypes.addressof(extra)))
+
+    def synchronize(self) -> None:
+        """Wait until all that was started is done; errors of kernels show here."""
+        self._enter()
+        self._ask(self.api.cuStreamSynchronize(self._stream))
+
+    def wait_for_others(self) -> None:
+        """Wait until all that any library started on the GPU is done."""
+        self._enter()
+        self._ask(self.api.cuCtxSynchronize())
+
+    # ---------------------------------------------------------------------------------------------------- timing
+
+    def event(self) -> Any:
+        """A mark in the stream, at what was asked for last."""
+        self._enter()
+        mark = self._ask(self.api.cuEventCreate(self.api.CUevent_flags.CU_EVENT_DEFAULT))
+        self._ask(self.api.cuEventRecord(mark, self._stream))
+        return mark
+
+    def milliseconds(self, first: Any, last: Any) -> float:
+        """The GPU's time from one event to another, when that has come."""
+        self._ask(self.api.cuEventSynchronize(last))
+        return self._ask(self.api.cuEventElapsedTime(first, last))

@@ -1,0 +1,89 @@
+"""The emulator as a backend: the very PTX that a GPU would run, on this processor.
+
+Environment: MINICNN_EMULATOR=fast (both of its speeds compute the same; this is the default), "checked" (every access is
+looked at: bounds, races, barriers, memory that was never written) or "reverse" (checked, threads in the other order).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import emulator
+from .compiler import Compiled
+from .memory import ALIGNMENT
+
+MODES = ("fast", "checked", "reverse")
+
+
+class Emulated:
+    """Memory is the processor's own, with gaps between the blocks; a launch is over when it returns."""
+
+    name = "emulator"
+    capability = (8, 0)
+
+    def __init__(self) -> None:
+        mode = os.environ.get("MINICNN_EMULATOR", "fast")
+        if mode not in MODES:
+            raise ValueError(f"MINICNN_EMULATOR={mode}: expected one of {', '.join(MODES)}")
+        self.mode = mode
+        self.memory = emulator.Memory()
+        self._owned: dict[int, np.ndarray] = {}
+
+    def allocate(self, nbytes: int) -> int:
+        try:
+            owned = np.empty(nbytes + 3 * ALIGNMENT, np.uint8)  # a gap on each side: what runs over the end hits nothing else
+        except MemoryError:
+            return 0
+        address = -(-(owned.ctypes.data + ALIGNMENT) // ALIGNMENT) * ALIGNMENT
+        self._owned[address] = owned
+        return address
+
+    def release(self, address: int) -> None:
+        del self._owned[address]
+
+    def opened(self, address: int, nbytes: int) -> None:
+        self.memory.add(address, nbytes)
+
+    def closed(self, address: int) -> None:
+        self.memory.remove(address)
+
+    def write(self, address: int, source: np.ndarray) -> None:
+        self._bytes(address, source.nbytes)[:] = source.reshape(-1).view(np.uint8)
+
+    def read(self, target: np.ndarray, address: int) -> None:
+        target.reshape(-1).view(np.uint8)[:] = self._bytes(address, target.nbytes)
+
+    def _bytes(self, address: int, nbytes: int) -> np.ndarray:
+        owned = self._owned[address]
+        start = address - owned.ctypes.data
+        return owned[start:start + nbytes]
+
+    def load(self, compiled: Compiled) -> dict[str, Any]:
+        return {"": compiled}  # and its program for each mode, made when it first runs
+
+    def run(self, loaded: dict[str, Any], grid: tuple[int, int, int], threads: int, packed: bytes) -> None:
+        checked = self.mode != "fast"
+        which = "checked" if checked else "fast"
+        if which not in loaded:
+            loaded[which] = emulator.load(loaded[""].ptx, checked=checked)
+        order = "reverse" if self.mode == "reverse" else "forward"
+        loaded[which].run(grid, (threads, 1, 1), 0, packed, self.memory, order=order)
+
+    def synchronize(self) -> None:
+        """Nothing is under way."""
+
+
+@contextmanager
+def mode(name: str) -> Iterator[None]:
+    """Run the emulator in another mode inside: "fast", "checked" or "reverse"."""
+    from .devices import open_device
+
+    backend = open_device("emulator").backend
+    before, backend.mode = backend.mode, name
+    try:
+        yield
+    finally:
+        backend.mode = before

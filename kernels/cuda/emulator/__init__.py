@@ -1,0 +1,35 @@
+"""Runs the PTX of a kernel on a processor: the text that a GPU's driver would get, without a GPU.
+
+    parser.py       PTX text -> a list of instructions
+    instructions.py the list of those that are known, with their meanings
+    translate.py    instructions -> LLVM's intermediate code (emit_*.py, one function an instruction)
+    native.py       -> machine code
+    schedule.py     blocks, warps, barriers, shuffles: which thread runs when
+    checks.py       bounds, races, alignment: what checked mode looks at
+    program.py      a kernel ready to run
+
+Fast mode runs blocks on several cores and looks at nothing. Checked mode looks at every access and raises KernelFault.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .faults import KernelFault, PtxError
+from .memory import Memory
+
+if TYPE_CHECKING:
+    from .program import Program
+
+__all__ = ["KernelFault", "Memory", "PtxError", "load"]
+
+
+def load(ptx: str, *, checked: bool, cache: Path | None = None) -> "Program":
+    """Compile the one kernel in this PTX for this processor.
+
+    checked: look at every access, and find races, divergence and memory that was never written; ten to a hundred times
+    slower. cache: a folder that keeps the machine code between processes. Raises PtxError for PTX that is not understood,
+    KernelFault for a kernel that needs more than a GPU has.
+    """
+    from .program import Program
+
+    return Program(ptx, checked, cache)

@@ -1,0 +1,62 @@
+"""The memory that kernels may touch."""
+
+from bisect import bisect_left, bisect_right, insort
+
+import numpy as np
+
+from .layout import RANGE_WORDS, SHADOW_WORDS
+
+
+class Memory:
+    """The allocations that are alive; the allocator adds and removes them.
+
+    In checked mode each has a *shadow*: for every few bytes (a unit), who accessed them last. It is made when a kernel first
+    gets the allocation, and its pages only where it is touched.
+    """
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []  # sorted
+        self._sizes: dict[int, int] = {}
+        self._shadows: dict[tuple[int, int], np.ndarray] = {}  # (start, bytes of a unit) -> words
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def add(self, address: int, size: int) -> None:
+        """An array of `size` bytes lies at this address from now on. ValueError if another one does already."""
+        place = bisect_left(self._starts, address + max(size, 1)) - 1
+        if place >= 0 and self._starts[place] + max(self._sizes[self._starts[place]], 1) > address:
+            raise ValueError(f"allocation {address:#x} of {size} bytes overlaps that at {self._starts[place]:#x}")
+        insort(self._starts, address)
+        self._sizes[address] = size
+
+    def remove(self, address: int) -> None:
+        """And no longer. KeyError if there is none."""
+        del self._sizes[address]
+        self._starts.pop(bisect_left(self._starts, address))
+        for unit in (1, 2, 4):
+            self._shadows.pop((address, unit), None)
+
+    def find(self, address: int) -> tuple[int, int] | None:
+        """(start, size) of the allocation that this address lies in, or None."""
+        place = bisect_right(self._starts, address) - 1
+        if place < 0:
+            return None
+        start = self._starts[place]
+        return (start, self._sizes[start]) if address < start + max(self._sizes[start], 1) else None
+
+    def shadow(self, start: int, unit: int) -> np.ndarray:
+        """The shadow of an allocation, counted in units of so many bytes."""
+        if (start, unit) not in self._shadows:
+            self._shadows[start, unit] = np.zeros((-(-self._sizes[start] // unit) + 1) * SHADOW_WORDS, np.int32)
+        return self._shadows[start, unit]
+
+    def forget(self) -> None:
+        """Drop all shadows."""
+        self._shadows.clear()
+
+    def table(self, addresses: list[int], unit: int) -> np.ndarray:
+        """Rows (start, end, address of the shadow, writable) of the allocations that these addresses lie in, sorted."""
+        found = sorted({range_ for range_ in map(self.find, addresses) if range_ is not None})
+        rows = [(start, start + size, self.shadow(start, unit).ctypes.data, 1) for start, size in found]
+        return np.array(rows, np.int64).reshape(-1, RANGE_WORDS)

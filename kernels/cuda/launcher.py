@@ -1,0 +1,90 @@
+"""Runs kernels on a device.
+
+    launch(scale(x.dtype), cover(x.size), x, y, factor, x.size)
+
+A device is a backend - a GPU's driver, or the emulator - and its memory. The first launch of a kernel there compiles it,
+or finds its PTX in the cache, and loads it; after that a launch packs its arguments and starts.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from .compiler import THREADS, Compiled, Variant
+from .memory import Allocator, DeviceArray
+
+#: Blocks that a grid may have along each axis.
+MOST_BLOCKS = (2**31 - 1, 65535, 65535)
+
+Grid = tuple[int, int, int]
+
+
+class Backend(Protocol):
+    """What runs PTX: memory, copies, kernels."""
+
+    name: str
+    capability: tuple[int, int]
+
+    def allocate(self, nbytes: int) -> int: ...  # an address, or 0 if there is no room
+    def release(self, address: int) -> None: ...
+    def opened(self, address: int, nbytes: int) -> None: ...  # an array lies there from now on
+    def closed(self, address: int) -> None: ...  # and no longer
+    def write(self, address: int, source: np.ndarray) -> None: ...
+    def read(self, target: np.ndarray, address: int) -> None: ...
+    def load(self, compiled: Compiled) -> Any: ...
+    def run(self, loaded: Any, grid: Grid, threads: int, packed: bytes) -> None: ...
+    def synchronize(self) -> None: ...
+
+
+class Device:
+    """A backend with its memory and the kernels that are loaded there."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend, self.name = backend, backend.name
+        self.allocator = Allocator(backend)
+        self.write, self.read, self.synchronize = backend.write, backend.read, backend.synchronize
+        self._loaded: dict[Variant, tuple[Any, Callable[..., bytes]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<device {self.name}>"
+
+    def load(self, variant: Variant) -> tuple[Any, Callable[..., bytes]]:
+        """The kernel as the backend runs it, and what packs its arguments."""
+        found = self._loaded.get(variant)
+        if found is None:
+            compiled = variant.compiled(self.backend.capability)
+            found = self._loaded[variant] = (self.backend.load(compiled), struct.Struct(compiled.packing).pack)
+        return found
+
+
+def launch(variant: Variant, blocks: int | tuple[int, ...], *arguments: Any) -> None:
+    """Start a kernel on the device of the first array among its arguments.
+
+    blocks: of the grid, along x, or (x, y) or (x, y, z); nothing starts where one is 0. arguments: arrays, their addresses
+    (of none: 0), and numbers, as the kernel's signature says.
+    """
+    grid = _grid(variant, blocks)
+    if 0 in grid:
+        return
+    device = next(a.device for a in arguments if isinstance(a, DeviceArray))
+    loaded, pack = device.load(variant)
+    values = [a.address if isinstance(a, DeviceArray) else 0 if a is None else a for a in arguments]
+    try:
+        packed = pack(*values)
+    except struct.error as error:
+        raise ValueError(f"{variant}: arguments {values} don't fit {variant.kernel.signature!r}: {error}") from None
+    device.backend.run(loaded, grid, variant.threads, packed)
+
+
+def _grid(variant: Variant, blocks: int | tuple[int, ...]) -> Grid:
+    grid = (blocks, 1, 1) if isinstance(blocks, int) else (*blocks, 1, 1)[:3]
+    if grid[0] > MOST_BLOCKS[0] or grid[1] > MOST_BLOCKS[1] or grid[2] > MOST_BLOCKS[2]:
+        raise ValueError(f"{variant}: a grid of {grid} blocks; a GPU takes at most {MOST_BLOCKS}")
+    return grid  # type: ignore[return-value]
+
+
+def cover(count: int, each: int = THREADS) -> int:
+    """How many blocks of `each` threads (or elements) it takes to cover `count`."""
+    return -(-count // each)

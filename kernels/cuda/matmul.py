@@ -1,0 +1,166 @@
+"""Matrix products: batches of them, either side turned, with a bias; in tiles (tile.py).
+
+Where a result is small and its sums are long, as in the gradient of a fully connected layer's weights, its few tiles would
+leave most of the GPU idle. The sums are split then: each block makes a part of them, and a second kernel adds the parts
+up, always in the same order.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import cuda, njit
+from numba import uint32 as u32
+
+from .compiler import kernel
+from .intrinsics import divide, position
+from .launcher import cover, launch
+from .memory import DeviceArray, empty
+from .tile import (
+    DEPTH,
+    TILES,
+    Tile,
+    along_depth,
+    along_edge,
+    choose_tile,
+    corner,
+    four,
+    four_single,
+    keep_along_depth,
+    keep_along_edge,
+    multiply,
+    place,
+    put,
+    put_single,
+    room,
+)
+
+LARGE, MIDDLE = TILES[0][0], TILES[1][0]
+VARIANTS = (*[(np.float32, tile, False, False, True) for tile, _ in TILES], (np.float32, LARGE, True, True, True),
+            (np.float32, LARGE, False, False, False), (np.float64, MIDDLE, False, False, True), (np.float64, MIDDLE, True, True, False))
+
+
+@kernel("a: real*, b: real*, bias: real*, y: real*, rows: u32, columns: u32, inner: u32, share: u32, batches: u32, step_b: u32,"
+        "biased: u32", threads=lambda real, tile, *_: tile.threads, variants=VARIANTS)
+def matmul_tiles(real: Any, tile: Tile, turned_a: bool, turned_b: bool, aligned: bool) -> Any:
+    """y = a b + bias, of which a block makes one tile of one product, or of a part of its sums.
+
+    share: products of a part; batches: products; step_b: from one b to the next. aligned: all lines begin at 16 bytes.
+    """
+    high, wide, thread_rows, thread_columns, threads = tile.rows, tile.columns, tile.thread_rows, tile.thread_columns, tile.threads
+    count, turns_a, turns_b, room_a, room_b = tile.share, tile.turns(high), tile.turns(wide), tile.room(high), tile.room(wide)
+    fetched_a, fetched_b = 4 * turns_a, 4 * turns_b
+    find_a, keep_a = (find_along_edge, keep_along_edge) if turned_a else (find_along_depth, keep_along_depth)
+    find_b, keep_b = (find_along_depth, keep_along_depth) if turned_b else (find_along_edge, keep_along_edge)
+    fetch, store = (four, put) if aligned else (four_single, put_single)
+
+    def matmul_tiles(a, b, bias, y, rows, columns, inner, share, batches, step_b, biased):
+        left, right = cuda.shared.array(room_a, real, 16), cuda.shared.array(room_b, real, 16)
+        sums, column, row = cuda.local.array(count, real), cuda.local.array(thread_rows, real), cuda.local.array(thread_columns, real)
+        from_a, from_b = cuda.local.array(fetched_a, real), cuda.local.array(fetched_b, real)
+        for i in range(count):
+            sums[i] = real(0)
+
+        tall = divide(u32(rows + u32(high - 1)), u32(high))  # tiles from top to bottom; tiles to the right are along y
+        part = divide(u32(cuda.blockIdx.x), tall)
+        top, first = u32(u32(cuda.blockIdx.x - part * tall) * u32(high)), u32(cuda.blockIdx.y * u32(wide))
+        piece = divide(part, batches)
+        batch, k = u32(part - piece * batches), u32(piece * share)
+        end = min(u32(k + share), inner)
+        at_a, at_b = u32(batch * rows * inner), u32(batch * step_b)
+
+        steps = divide(u32(room(k, end) + u32(DEPTH - 1)), u32(DEPTH))
+        stage = u32(0)
+        for step in range(steps + 1):
+            for turn in range(turns_a):
+                at, there = find_a(turn, threads, high, k, end, inner, top, rows)
+                fetch(a, u32(at_a + at), there, from_a, turn, real(0))
+            for turn in range(turns_b):
+                at, there = find_b(turn, threads, wide, k, end, inner, first, columns)
+                fetch(b, u32(at_b + at), there, from_b, turn, real(0))
+            if step > 0:
+                multiply(left, right, stage, sums, column, row, high, wide, thread_rows, thread_columns)
+            stage = u32(stage ^ u32(1))
+            keep_a(left, stage, high, threads, turns_a, from_a)
+            keep_b(right, stage, wide, threads, turns_b, from_b)
+            cuda.syncthreads()
+            k = u32(k + u32(DEPTH))
+
+        down, over = corner(wide, thread_columns)
+        for i in range(thread_rows):
+            line = u32(top + down + place(i, high, thread_rows))
+            if line < rows:
+                for j in range(0, thread_columns, 4):
+                    at = u32(first + over + place(j, wide, thread_columns))
+                    there = room(at, columns)
+                    if biased != u32(0):
+                        fetch(bias, at, there, row, 0, real(0))
+                        for lane in range(4):
+                            sums[i * thread_columns + j + lane] += row[lane]
+                    n = i * thread_columns + j
+                    store(y, u32(u32(part * rows + line) * columns + at), there, sums[n], sums[n + 1], sums[n + 2], sums[n + 3])
+    return matmul_tiles
+
+
+@njit(inline="always")
+def find_along_depth(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner: Any, first: Any, size: Any) -> tuple[Any, Any]:
+    """Where this thread's vector of a matrix is whose lines are sums (`inner` numbers each): its index, and how much of it is there.
+
+    k, end: of the products of this step, and of all. first, size: of the tile's rows, and of the matrix's.
+    """
+    deep, at = along_depth(turn, threads)
+    deep, at = u32(k + deep), u32(first + at)
+    return u32(at * inner + deep), room(deep, end) if at < size else u32(0)
+
+
+@njit(inline="always")
+def find_along_edge(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner: Any, first: Any, size: Any) -> tuple[Any, Any]:
+    """The same of a matrix whose lines cross all sums, `size` of them."""
+    deep, at = along_edge(turn, threads, edge)
+    deep, at = u32(k + deep), u32(first + at)
+    return u32(deep * size + at), room(at, size) if deep < end else u32(0)
+
+
+@kernel("parts: real*, bias: real*, y: real*, count: u32, columns: u32, shares: u32, biased: u32")
+def add_parts(real: Any) -> Any:
+    """y = the sum of `shares` parts of `count` numbers each, + bias; from the first part to the last."""
+    def add_parts(parts, bias, y, count, columns, shares, biased):
+        i = position()
+        if i < count:
+            total = real(0)
+            at = i
+            for _ in range(shares):
+                total += parts[at]
+                at = u32(at + count)
+            if biased != u32(0):
+                total += bias[u32(i - divide(i, columns) * columns)]
+            y[i] = total
+    return add_parts
+
+
+def matmul(a: DeviceArray, b: DeviceArray, bias: DeviceArray | None, y: DeviceArray, transpose_a: bool, transpose_b: bool,
+           tile: Tile | None = None, shares: int = 0) -> None:
+    """tile, shares: None and 0: by the sizes."""
+    batch, rows, columns = y.shape
+    inner = a.shape[1] if transpose_a else a.shape[2]
+    if b.shape[0] == 1 and not transpose_a:  # one b for all: one product with more rows
+        batch, rows = 1, batch * rows
+    chosen, split = choose_tile(rows, columns, inner, batch, y.dtype.itemsize)
+    tile, shares = tile or chosen, shares or split
+    share = -(-inner // (shares * DEPTH)) * DEPTH
+    parts = y if shares == 1 else empty((shares, *y.shape), y.dtype, y.device)
+    added = bias if shares == 1 else None
+    lines = (rows if transpose_a else inner, inner if transpose_b else columns, columns)
+    variant = matmul_tiles(y.dtype.type, tile, transpose_a, transpose_b, not any(length % 4 for length in lines))
+    blocks = cover(rows, tile.rows) * batch * shares, cover(columns, tile.columns)
+    step_b = 0 if b.shape[0] == 1 else inner * columns
+    launch(variant, blocks, a, b, added, parts, rows, columns, inner, share, batch, step_b, added is not None)
+    if shares > 1:
+        add_up(parts, bias, y)
+
+
+def add_up(parts: DeviceArray, bias: DeviceArray | None, y: DeviceArray) -> None:
+    """y = the sum over the parts, one for each y along axis 0, + bias along y's last axis."""
+    launch(add_parts(y.dtype.type), cover(y.size), parts, bias, y, y.size, y.shape[-1], parts.shape[0], bias is not None)
+
+
+CONTRACTS = {"matmul": matmul}

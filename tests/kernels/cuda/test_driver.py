@@ -1,0 +1,181 @@
+"""The backend for real GPUs, over a driver that isn't one: what it asks of it, and in which form."""
+
+import gc
+import re
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba.cuda", reason="the GPU's kernels need numba-cuda")
+
+import minicnn as mc  # noqa: E402
+from minicnn.kernels.cuda import devices, driver  # noqa: E402
+from minicnn.kernels.cuda.assembler import find_ptxas  # noqa: E402
+from minicnn.kernels.cuda.compiler import Kernel, newest_capability  # noqa: E402
+from minicnn.kernels.cuda.intrinsics import position  # noqa: E402
+from minicnn.kernels.cuda.launcher import Device, cover, launch  # noqa: E402
+from minicnn.kernels.cuda.memory import empty, to_device, to_numpy  # noqa: E402
+
+from .fake_driver import OK, FakeDriver  # noqa: E402
+
+
+def scale(real: Any) -> Any:
+    def scale(x, y, small, factor, n):
+        i = position()
+        if i < n:
+            y[i] = x[i] * factor + small
+    return scale
+
+
+SCALE = Kernel(scale, "x: real*, y: real*, small: u8, factor: real, n: u32", 128, ())
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
+    made = FakeDriver()
+    monkeypatch.setattr(driver, "bindings", lambda: made)
+    monkeypatch.setattr(driver, "find_ptxas", lambda: None)  # so that the driver gets PTX, which the fake can run
+    return made
+
+
+@pytest.fixture
+def gpu(fake: FakeDriver) -> Iterator[Device]:
+    yield Device(driver.Driver(0))
+    fake.context = "another library's"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_kernel_there_and_back(gpu: Device, dtype: type) -> None:
+    x = np.arange(1000, dtype=dtype)
+    there = to_device(x, gpu)
+    y = empty(x.shape, x.dtype, gpu)
+    launch(SCALE(x.dtype), cover(x.size, 128), there, y, 3, 2.5, x.size)  # a byte before a float: packed with a gap
+    np.testing.assert_array_equal(to_numpy(y), x * 2.5 + 3)
+
+
+def test_calls_from_another_thread_find_the_context(gpu: Device, fake: FakeDriver) -> None:
+    fake.context = None
+    found = []
+    thread = Thread(target=lambda: found.append(to_numpy(to_device(np.arange(5), gpu))))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(found[0], np.arange(5))
+
+
+def test_memory_comes_back_and_is_given_back(gpu: Device, fake: FakeDriver) -> None:
+    for _ in range(5):
+        to_device(np.ones(1000), gpu)
+    assert len(fake.blocks) == 1
+    assert gpu.allocator.in_use == 0 < gpu.allocator.kept
+    gpu.allocator.clear()
+    assert not fake.blocks
+
+
+def test_too_large_an_array_empties_the_cache_first(gpu: Device, fake: FakeDriver) -> None:
+    fake.room = 1 << 20
+    del_me = to_device(np.ones(60000), gpu)
+    del del_me
+    kept = to_device(np.ones(80000), gpu)
+    with pytest.raises(MemoryError, match=r"cuda:0: no memory for an array of 480000 bytes; \d+ bytes are in use"):
+        to_device(np.ones(60000), gpu)
+    assert len(fake.blocks) == 1
+    assert to_numpy(kept).sum() == 80000
+
+
+def test_a_limit_of_ones_own(gpu: Device) -> None:
+    gpu.allocator.limit = 1 << 20
+    with pytest.raises(MemoryError, match="the limit is 1048576"):
+        to_device(np.ones(1 << 18), gpu)
+
+
+def test_the_capability_is_one_that_the_compiler_knows(gpu: Device) -> None:
+    assert gpu.backend.capability == (8, 6)
+    assert newest_capability((9, 9)) == (9, 0)
+    with pytest.raises(ValueError, match="older"):
+        newest_capability((3, 5))
+
+
+def test_no_such_gpu(fake: FakeDriver) -> None:
+    with pytest.raises(driver.DriverMissing, match="has 1 devices"):
+        driver.Driver(1)
+    fake.devices = 0
+    with pytest.raises(driver.DriverMissing, match="finds no GPU"):
+        driver.Driver(0)
+
+
+def test_arrays_lent_and_borrowed(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(devices._opened, "cuda:0", gpu)
+    x = mc.tensor(np.arange(6.0).reshape(2, 3), device="cuda")
+    assert (x.device, x.__dlpack_device__()) == ("cuda:0", (2, 0))
+    borrowed = mc.from_dlpack(x)
+    assert borrowed.array.address == x.array.address
+    del x
+    gc.collect()
+    np.testing.assert_array_equal(borrowed.numpy(), np.arange(6.0).reshape(2, 3))
+    assert gpu.allocator.in_use > 0
+    interface = borrowed.array.__cuda_array_interface__
+    assert (interface["shape"], interface["typestr"], interface["strides"]) == ((2, 3), "<f8", None)
+    del borrowed
+    gc.collect()
+    assert gpu.allocator.in_use == 0
+    capsule = mc.ones(3, device="cuda").__dlpack__()
+    assert gpu.allocator.in_use > 0
+    del capsule  # that nobody took
+    gc.collect()
+    assert gpu.allocator.in_use == 0
+
+
+def test_errors_name_the_device_and_the_reason(gpu: Device) -> None:
+    compiled = SCALE(np.float32).compiled((8, 6))
+    with pytest.raises(driver.DriverError, match="cuda:0: CUDA_ERROR_NOT_FOUND"):
+        gpu.backend.load(type(compiled)("another", compiled.ptx, compiled.packing))
+
+
+def test_the_driver_gets_machine_code_where_ptxas_is(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_ptxas() is None:
+        pytest.skip("ptxas is not installed")
+    monkeypatch.setattr(driver, "find_ptxas", find_ptxas)
+    images: list[bytes] = []
+    monkeypatch.setattr(gpu.backend.api, "cuModuleLoadData", lambda image: (images.append(image), (OK, "module"))[1])
+    monkeypatch.setattr(gpu.backend.api, "cuModuleGetFunction", lambda module, name: (OK, (module, name)))
+    assert gpu.backend.load(SCALE(np.float32).compiled((8, 6))) == ("module", b"scale_float32")
+    assert images[0].startswith(b"\x7fELF")
+
+
+def test_a_driver_older_than_the_ptx(gpu: Device, fake: FakeDriver) -> None:
+    fake.old = True
+    with pytest.raises(driver.DriverError, match="install a newer driver"):
+        gpu.backend.load(SCALE(np.float32).compiled((8, 6)))
+
+
+def test_what_the_hardware_could_do(gpu: Device) -> None:
+    arithmetic, traffic = gpu.backend.peak()
+    assert arithmetic == pytest.approx(35.6e12 / 2, rel=0.05)  # NVIDIA's figures for that GPU: 35.6 TFLOP/s, 936 GB/s
+    assert traffic == pytest.approx(936e9, rel=0.01)
+
+
+def test_events(gpu: Device) -> None:
+    first, last = gpu.backend.event(), gpu.backend.event()
+    assert gpu.backend.milliseconds(first, last) == 1.5
+
+
+def test_the_fake_takes_what_the_real_bindings_take() -> None:
+    """As many arguments, by the first line of the documentation of each."""
+    real = pytest.importorskip("cuda.bindings.driver")
+    for name in dir(FakeDriver):
+        if name.startswith("cu"):
+            documented = re.match(r"\w+\((.*?)\)", getattr(real, name).__doc__)
+            count = len([part for part in documented[1].split(",") if part.strip()])
+            assert getattr(FakeDriver, name).__code__.co_argcount - 1 == count, name
+
+
+def test_the_enumerations_have_the_names_that_are_used() -> None:
+    real = pytest.importorskip("cuda.bindings.driver")
+    for kind in ("CUresult", "CUstream_flags", "CUevent_flags", "CUdevice_attribute"):
+        ours = getattr(FakeDriver, kind)
+        names = [m.name for m in ours] if kind == "CUresult" else list(vars(ours))
+        for name in names:
+            assert hasattr(getattr(real, kind), name), (kind, name)
