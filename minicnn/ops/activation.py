@@ -6,6 +6,7 @@ from ..tensor import Tensor, method
 from .arguments import need_float
 from .compare import mask
 from .elementwise import exp
+from .looking import rectifier_rule, squashed
 
 
 class Activation(Function):
@@ -52,11 +53,19 @@ class ActivationGrad(Function):
         return dg, None if curvature is None else grad * g * curvature
 
 
-class Relu(Activation):
+class Rectifier(Activation):
+    """One that sets what is below 0 to 0; tools that look inside a network may let it pass another gradient back."""
+
+    def backward(self, grad):
+        rule = rectifier_rule()
+        return super().backward(grad) if rule is None else rule(grad, super().backward)
+
+
+class Relu(Rectifier):
     kernel, saves = "relu", ("output",)
 
 
-class Relu6(Activation):
+class Relu6(Rectifier):
     kernel = "relu6"
 
 
@@ -209,7 +218,7 @@ def sigmoid(x: Tensor) -> Tensor:
     [0.5, 1.0]
     """
     need_float("sigmoid", x=x)
-    return Sigmoid.apply(x)
+    return squashed(x, Sigmoid.apply(x))
 
 
 @op

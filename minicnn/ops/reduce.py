@@ -12,6 +12,7 @@ from ..tensor import FLOATS, Tensor, method
 from .arguments import axes, axis, need_float, need_tensor
 from .compare import mask
 from .elementwise import log
+from .looking import squashed
 
 Dims = int | Sequence[int] | None
 
@@ -371,7 +372,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
     [[0.212 0.212 0.576]
      [0.212 0.212 0.576]]
     """
-    return _along("softmax", Softmax, x, dim)
+    return squashed(x, _along("softmax", Softmax, x, dim))
 
 
 @op
@@ -382,7 +383,7 @@ def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
     >>> mc.nn.functional.log_softmax(mc.tensor([0.0, -200.0])).tolist()
     [0.0, -200.0]
     """
-    return _along("log_softmax", LogSoftmax, x, dim)
+    return squashed(x, _along("log_softmax", LogSoftmax, x, dim))
 
 
 def _exceeds_zero(x: Tensor, dim: Any, keepdim: bool, negate: bool) -> Tensor:

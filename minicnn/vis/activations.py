@@ -1,16 +1,21 @@
-"""What each layer makes of a picture."""
+"""What each layer makes of pictures: its outputs, its filters, and those of them that never speak."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from ..nn import Module, evaluating, features
+from ..nn import Module, features
+from ..nn.conv import Convolution
 from ..nn.features import run_until
+from ..ops.activation import Rectifier
 from ..tensor import Tensor
+from .layers import layers_that_run
+from .looking import Looking, Progress, named
 
 
-def activations(model: Module, x: Tensor, layers: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """The outputs of layers, by dotted name in the order they ran (Zeiler & Fergus 2014 show what to read in them).
+def activations(model: Module, x: Tensor | np.ndarray, layers: str | Iterable[str] | None = None
+                ) -> dict[str, np.ndarray]:
+    """The outputs of layers, by dotted name in the order they ran (Zeiler & Fergus 2013 show what to read in them).
 
     x: a batch of inputs. layers: names as in `nn.features`, whose order the result then has; all innermost layers that
     run unless given. The model runs in eval mode and is left as it was. Of a layer that runs twice, the first output.
@@ -22,7 +27,70 @@ def activations(model: Module, x: Tensor, layers: Iterable[str] | None = None) -
     >>> {name: output.shape for name, output in found.items()}
     {'0': (1, 8, 8, 8), '1': (1, 8, 8, 8), '2': (1, 4, 4, 8)}
     """
-    inner = [name for name, module in model.named_modules() if not list(module.children())]
-    with evaluating(model):
-        found = run_until(model, inner, x).found if layers is None else features(model, list(layers))(x)
+    with Looking("activations", model, x) as look:
+        inputs = look.tensor(look.x)
+        if layers is None:
+            inner = [name for name, module in model.named_modules() if not list(module.children())]
+            found = run_until(model, inner, inputs).found
+        else:
+            found = features(model, [layers] if isinstance(layers, str) else list(layers))(inputs)
     return {name: output.numpy() for name, output in found.items()}
+
+
+def dead_share(model: Module, x: Tensor | np.ndarray, layers: str | Iterable[str] | None = None, *,
+               batch_size: int = 32, progress: Progress | None = None) -> dict[str, float]:
+    """The share of each layer's channels that are above 0 at no place of any of the pictures, by dotted name. Behind a
+    ReLU such filters add nothing, and while it stays so they don't learn.
+
+    x: pictures, better hundreds than one. layers: dotted names; unless given, all whose output comes out of a ReLU or
+    ReLU6, in the order they run.
+
+    >>> import minicnn as mc
+    >>> model = mc.nn.Sequential(mc.nn.Linear(2, 4), mc.nn.ReLU())
+    >>> _ = model[0].bias.detach().copy_([1.0, 1.0, 1.0, -100.0])
+    >>> mc.vis.dead_share(model, mc.zeros(8, 2))
+    {'1': 0.25}
+    """
+    with Looking("dead_share", model, x, batch_size=batch_size, progress=progress) as look:
+        names = [layers] if isinstance(layers, str) else _rectified(look) if layers is None else list(layers)
+        if not names:
+            raise ValueError(f"dead_share: {type(model).__name__} has no layer that ends in a ReLU; name the layers")
+        highest: dict[str, np.ndarray] = {}
+        for rows in look.batches(len(look.x)):
+            for name, output in run_until(model, names, look.tensor(look.x[rows])).found.items():
+                values = output.numpy()
+                values = values.reshape(-1, values.shape[-1]).max(axis=0)
+                highest[name] = np.maximum(values, highest.get(name, values))
+    return {name: float((highest[name] <= 0).mean()) for name in names}
+
+
+def _rectified(look: Looking) -> list[str]:
+    """The layers whose output a relu made; of a block that ends in such a layer, that layer only."""
+    names: dict[int, str] = {}
+    for name, _, output in layers_that_run(look):
+        if isinstance(output.entry, Rectifier):
+            names.setdefault(id(output), name)
+    return list(names.values())
+
+
+def filters(model: Module, layer: str | None = None) -> np.ndarray:
+    """The filters of a convolution, each as a picture: (out_channels, kH, kW, in_channels / groups), a copy.
+
+    layer: a dotted name; the first convolution unless given, whose filters for RGB can be looked at as they are.
+
+    >>> import minicnn as mc
+    >>> mc.vis.filters(mc.models.create("smile")).shape
+    (16, 5, 5, 3)
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"filters: model must be a Module, got {type(model).__name__}")
+    if layer is None:
+        found = [module for module in model.modules() if isinstance(module, Convolution)]
+        if not found:
+            raise ValueError(f"filters: {type(model).__name__} has no convolution")
+        wanted: Module = found[0]
+    else:
+        wanted = named("filters", model, layer)
+        if not isinstance(wanted, Convolution):
+            raise TypeError(f"filters: layer {layer!r} is a {type(wanted).__name__}, expected a convolution")
+    return np.moveaxis(wanted.weight.numpy(), -1, 0).copy()

@@ -26,3 +26,58 @@ def test_no_hook_stays_behind():
     assert model.training and not any(m._forward_hooks for m in model.modules())
     with pytest.raises((AttributeError, KeyError, ValueError), match="7"):
         mc.vis.activations(model, mc.ones(2, 6, 6, 3), ["7"])
+
+
+def test_one_name_and_an_array():
+    model = mc.nn.Sequential(mc.nn.Conv2d(3, 4, 3), mc.nn.ReLU())
+    x = np.random.default_rng(0).random((2, 6, 6, 3))  # float64, the model is float32
+    found = mc.vis.activations(model, x, "1")
+    assert list(found) == ["1"] and found["1"].dtype == np.float32
+    with pytest.raises(TypeError, match="activations: x must be float32 or float64, got uint8"):
+        mc.vis.activations(model, np.ones((2, 6, 6, 3), np.uint8))
+
+
+class Rectified(mc.nn.Module):
+    """A layer with a function for a ReLU, and a block around both."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = mc.nn.Conv2d(1, 4, 1, bias=True), mc.nn.Identity()
+
+    def forward(self, x):
+        return mc.nn.functional.relu(self.norm(self.conv(x)))
+
+
+def test_dead_filters():
+    """Channel 0 is always above 0, 1 in the first picture at one place, 2 and 3 nowhere."""
+    block = Rectified()
+    block.conv.load_state_dict({"weight": np.ones((1, 1, 1, 4), "f4"), "bias": np.array([1, 0, -2, -9], "f4")})
+    x = np.zeros((3, 2, 2, 1))
+    x[0, 1, 0] = 1
+    model = mc.nn.Sequential(block, mc.nn.Sequential(mc.nn.Conv2d(4, 2, 1), mc.nn.ReLU6()))
+    for batch_size in (1, 2, 32):
+        found = mc.vis.dead_share(model, x, batch_size=batch_size)
+        assert list(found) == ["0", "1.1"] and found["0"] == 0.5
+    assert mc.vis.dead_share(model, x[1:], "0") == {"0": 0.75}
+    assert list(mc.vis.dead_share(model, x, ["1.0", "0.conv"])) == ["1.0", "0.conv"]
+    with pytest.raises(ValueError, match="dead_share: Conv2d has no layer that ends in a ReLU"):
+        mc.vis.dead_share(mc.nn.Conv2d(1, 4, 1), x)
+    with pytest.raises(AttributeError, match="no layer '0.con': did you mean '0.conv'"):
+        mc.vis.dead_share(model, x, "0.con")
+
+
+def test_filters():
+    model = mc.nn.Sequential(mc.nn.Linear(3, 3), mc.nn.Conv2d(3, 8, (5, 4)), mc.nn.Conv2d(8, 6, 3, groups=2))
+    found = mc.vis.filters(model)
+    assert found.shape == (8, 5, 4, 3)
+    np.testing.assert_array_equal(found[7, 2, 1], model[1].weight.numpy()[2, 1, :, 7])
+    found[:] = 0  # a copy
+    assert model[1].weight.numpy().any() and mc.vis.filters(model, "2").shape == (6, 3, 3, 4)
+    for layer, error, message in (("3", ValueError, "no layer '3'"), ("0", TypeError, "is a Linear, expected a conv"),
+                                  (0, TypeError, "layer must be a dotted name")):
+        with pytest.raises(error, match=f"filters: .*{message}"):
+            mc.vis.filters(model, layer)
+    with pytest.raises(ValueError, match="filters: Linear has no convolution"):
+        mc.vis.filters(model[0])
+    with pytest.raises(TypeError, match="filters: model must be a Module"):
+        mc.vis.filters("smile")

@@ -1,0 +1,181 @@
+"""What a network sees in a picture, gathered for a reader: the maps of many methods, how far each can be trusted, and
+what every layer makes of the picture; and the folder with the page that shows it.
+
+    found = report.explain(model, picture, report.find(["quick"]), answer, "face.png")
+    report.write_report("explained", [found], "the smile detector")
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from ..nn import Module, evaluating
+from ..nn import functional as F
+from ..tensor import Tensor
+from . import paint
+from .activations import activations
+from .class_maps import resized
+from .layers import named_or_last
+from .looking import Looking
+from .metrics import deletion_curve
+from .report_content import Answer, Explanation, LayerSeen, MapFound
+from .report_methods import METHODS, Method, find
+from .report_page import PAGE, is_page, make_page
+
+__all__ = ["METHODS", "Answer", "Explanation", "LayerSeen", "MapFound", "Method", "aim", "explain", "find",
+           "write_report"]  # fmt: skip
+
+SIDE = 256  # pixels, at least, of a map that is written to a file
+
+
+# ------------------------------------------------------------------------------------------------------------ gathering
+
+def explain(model: Module, picture: np.ndarray, methods: Sequence[Method], answer: Answer, name: str = "picture",
+            layer: str | None = None, progress: Callable[[str], object] = lambda doing: None) -> Explanation:
+    """Look at a picture (H, W, C), uint8, in all the ways of `methods`, and at what each layer makes of it.
+
+    layer: of the class activation maps; the last convolution unless given. progress: is told what comes next, once for
+    each method, once for the curves and once for the layers.
+    """
+    x = picture[None].astype(np.float32) / np.float32(255)
+    score, chance = aim(answer)
+    with Looking("explain", model, x, score) as look:
+        if layer is not None or any(method.at_layer for method in methods):
+            layer = named_or_last(look, layer)
+        value = float(look.score_values(look.x, [0])[0])
+        black = float(look.score_values(np.zeros_like(look.x), [0])[0])
+    values = []
+    for method in methods:
+        progress(method.title)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a map that is 0 everywhere: the page says so itself
+            found = method.look(model, x, score, **({"layer": layer} if method.at_layer else {}))[0]
+        values.append(_of_picture_size(paint.as_map(found), picture.shape[:2]))
+    progress("deletion curves")
+    curves = _deletion(model, x, values, chance)
+    maps = [MapFound(method, one, _numbers(method, one, area, value - black), curve)
+            for method, one, curve, area in zip(methods, values, *curves, strict=True)]
+    progress("layers")
+    return Explanation(name, picture, answer, value, layer, maps, _layers(model, x))
+
+
+def aim(answer: Answer) -> tuple[Any, Any]:
+    """What the maps explain and what the curves follow, as targets of the methods: a class's logit, and its
+    probability. Of a detector's one logit, "no" is explained by the logit negated."""
+    target = answer.target
+
+    def logit(outputs: Tensor) -> Tensor:
+        return outputs[:, target] if outputs.shape[1] > 1 else outputs[:, 0] if target == 1 else -outputs[:, 0]
+
+    def probability(outputs: Tensor) -> Tensor:
+        return F.softmax(outputs, dim=-1)[:, target] if outputs.shape[1] > 1 else F.sigmoid(logit(outputs))
+
+    return logit, probability
+
+
+def _of_picture_size(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    return values if values.shape == size else resized(values[None], size)[0]
+
+
+def _deletion(model: Module, x: np.ndarray, maps: Sequence[np.ndarray], chance: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The deletion curves of all maps of one picture at once, and the areas under them."""
+    found = deletion_curve(model, np.repeat(x, len(maps), axis=0), np.stack(maps), chance)
+    return found.scores, found.areas
+
+
+def _numbers(method: Method, values: np.ndarray, area: float, difference: float) -> dict[str, float]:
+    """What can be said of a map in numbers. difference: of the score from that of a black picture, to which integrated
+    gradients add up (Sundararajan et al. 2017, completeness)."""
+    numbers = {"lowest": float(values.min()), "highest": float(values.max()), "deletion area": float(area)}
+    if method.name == "integrated_gradients":
+        numbers["completeness error"] = float(values.sum(dtype=np.float64)) - difference
+    return numbers
+
+
+def _layers(model: Module, x: np.ndarray) -> list[LayerSeen]:
+    """The layers that do something: one that only passes on what it is given, as dropout does here, is left out."""
+    kinds = {name: type(module).__name__ for name, module in model.named_modules()}
+    with evaluating(model):
+        found = activations(model, Looking("explain", model, x).tensor(x))
+    seen: list[LayerSeen] = []
+    for name, output in found.items():
+        one = LayerSeen(name, kinds[name], output[0])
+        if output.ndim in (2, 4) and not (seen and np.array_equal(seen[-1].output.ravel(), one.output.ravel())):
+            seen.append(one)
+    return seen
+
+
+# -------------------------------------------------------------------------------------------------------------- writing
+
+def write_report(folder: str | Path, explanations: Sequence[Explanation], model: str) -> dict[str, Any]:
+    """Write `index.html`, which needs no other file, and a PNG of each map and layer to a folder.
+
+    model: what to call it. Everything is there before anything older is replaced, and the page comes last. ValueError
+    if the folder holds anything but an earlier report. Returns what a program may want to know of it all.
+    """
+    folder = Path(folder)
+    check_folder(folder)
+    files: dict[str, bytes] = {}
+    told = []
+    for stem, one in zip(_stems(explanations), explanations, strict=True):
+        maps, layers = [], []
+        for found in one.maps:
+            file = f"{stem}-{found.method.name}.png"
+            files[file] = paint.png(paint.with_bar(_map_picture(one, found), paint.scale_of(found.values)))
+            maps.append({"method": found.method.name, "file": file, **_keys(found.numbers)})
+        for seen in one.layers:
+            file = f"{stem}-layer-{seen.name}.png"
+            files[file] = paint.png(seen.sheet()[0])
+            layers.append({"layer": seen.name, "kind": seen.kind, "shape": list(seen.output.shape),
+                           "silent_share": seen.silent, "file": file})
+        target = {"target": one.answer.target, "class": one.answer.names[one.answer.target]}
+        chances = dict(zip(one.answer.names, map(float, one.answer.chances), strict=True))
+        told.append({"image": one.name, **target, "score": one.score, "probabilities": chances, "layer": one.layer,
+                     "maps": maps, "layers": layers})
+    page = make_page(explanations, model)
+    files[PAGE] = page.encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".explained-", dir=folder) as beside:  # a full disk is noticed in there
+        for file, content in files.items():
+            Path(beside, file).write_bytes(content)
+        for file in files:
+            os.replace(Path(beside, file), folder / file)
+    return {"page": str(folder / PAGE), "images": told}
+
+
+def check_folder(folder: str | Path) -> None:
+    """ValueError unless a report may be written there: nothing is, or an empty folder, or an earlier report."""
+    folder = Path(folder)
+    if folder.is_dir():
+        if any(folder.iterdir()) and not is_page(folder / PAGE):
+            raise ValueError(f"{folder} holds files that are not of an explanation: it is left alone, choose another "
+                             "folder")
+    elif folder.exists() or folder.is_symlink():
+        raise ValueError(f"{folder} is not a folder: it is left alone, choose another name")
+
+
+def _stems(explanations: Sequence[Explanation]) -> list[str]:
+    """A name for the files of each picture: that of its own file, with a number where two have the same."""
+    stems: list[str] = []
+    for one in explanations:
+        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(one.name).stem) or "picture"
+        again = 2
+        unique = stem
+        while unique in stems:
+            unique, again = f"{stem}-{again}", again + 1
+        stems.append(unique)
+    return stems
+
+
+def _keys(numbers: dict[str, float]) -> dict[str, float]:
+    return {name.replace(" ", "_"): value for name, value in numbers.items()}
+
+
+def _map_picture(one: Explanation, found: MapFound) -> np.ndarray:
+    """The map over its picture, large enough to look at."""
+    return paint.enlarge(paint.overlay(one.picture, found.values), SIDE, smooth=found.method.at_layer)
