@@ -2,15 +2,15 @@
 
     python examples/write_a_cuda_kernel.py            # no GPU needed; pip install 'minicnn[cuda]'
 
-The kernel sums the rows of a matrix, a block of 128 threads for each. A thread adds up every 128th number of its row; then
-the 128 sums are halved, in shared memory, until one is left:
+The kernel sums the rows of a matrix, a block of 128 threads for each. A thread adds up every 128th number of its row;
+then the 128 sums are halved, in shared memory, until one is left:
 
     128 sums   64      32             1
     s[0..63] += s[64..127],  s[0..31] += s[32..63],  ...  s[0] += s[1]
 
-Between two halvings every thread has to wait for all others: a thread reads what another one wrote. That is what a barrier is
-for, and the first version forgets it. On a GPU such a kernel may give the right sums for months: the 32 threads of a warp often
-run in step, and a block that has its processor for itself is seldom interrupted.
+Between two halvings every thread has to wait for all others: a thread reads what another one wrote. That is what a
+barrier is for, and the first version forgets it. On a GPU such a kernel may give the right sums for months: the 32
+threads of a warp often run in step, and a block that has its processor for itself is seldom interrupted.
 """
 
 from typing import Any
@@ -104,8 +104,9 @@ def main() -> None:
     for capability in ((7, 0), (8, 0), (9, 0)):
         one = inspect_variant(row_sums(np.float32), capability)
         made = one.assembled
-        print(f"   compute capability {capability[0]}.{capability[1]}: {made.registers} registers, {made.shared_bytes} bytes of "
-              f"shared memory, occupancy {one.occupancy:.0%}; {findings(one) or 'nothing to complain of'}")
+        print(f"   compute capability {capability[0]}.{capability[1]}: {made.registers} registers, "
+              f"{made.shared_bytes} bytes of shared memory, occupancy {one.occupancy:.0%}; "
+              f"{findings(one) or 'nothing to complain of'}")
     print("\nOn a GPU it is the same call: run(row_sums, x, 'cuda:0').")
 
 

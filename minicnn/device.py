@@ -1,7 +1,7 @@
 """Where arrays live and kernels run: names of devices, transfers between them, threads.
 
-"cpu" is the processor. "cuda" or "cuda:0", "cuda:1" ... are NVIDIA's GPUs. "emulator" runs the GPU's kernels, the very code
-that a GPU would run, on the processor: slowly, for who writes them or has no GPU.
+"cpu" is the processor. "cuda" or "cuda:0", "cuda:1" ... are NVIDIA's GPUs. "emulator" runs the GPU's kernels, the
+very code that a GPU would run, on the processor: slowly, for who writes them or has no GPU.
 """
 
 from typing import Any
@@ -41,13 +41,13 @@ def open_device(name: str, asked: str = "") -> Any:
         from .kernels.cuda import devices
         from .kernels.cuda.driver import DriverMissing
     except ModuleNotFoundError as error:
-        raise RuntimeError(f"device {asked!r} can't be used: {error.name} is not installed (pip install 'minicnn[cuda]'); "
-                           "device 'cpu' works") from error
+        raise RuntimeError(f"device {asked!r} can't be used: {error.name} is not installed (pip install "
+                           "'minicnn[cuda]'); device 'cpu' works") from error
     try:
         return devices.open_device(name)
     except DriverMissing as error:
-        raise RuntimeError(f"device {asked!r} can't be used: {error}; device 'emulator' runs the same kernels on the processor, "
-                           "slowly, and 'cpu' kernels of its own") from error
+        raise RuntimeError(f"device {asked!r} can't be used: {error}; device 'emulator' runs the same kernels on the "
+                           "processor, slowly, and 'cpu' kernels of its own") from error
 
 
 def gpu_kernels() -> Any:

@@ -81,7 +81,8 @@ def _make_plan(name: str, where: str, arrays: tuple[Any, ...], params: dict[str,
         raise TypeError(f"{contract.name}: kept came, but this kernel prepares nothing that it could keep")
     for argument, array in zip(contract.inputs, arrays, strict=False):
         if array is not None and devices.of(array) != where:
-            raise ValueError(f"{name}: {argument.name} is on {devices.of(array)}, expected {where}; move it with .to({where!r})")
+            raise ValueError(f"{name}: {argument.name} is on {devices.of(array)}, expected {where}; "
+                             f"move it with .to({where!r})")
     outputs, sizes = check(contract, arrays, params)
     backend = cpu if where == "cpu" else devices.gpu_kernels()
     if contract.algorithms:

@@ -11,8 +11,8 @@ CUDA = 2  # DLPack's number for the memory of NVIDIA's GPUs
 
 
 def from_dlpack(source: Any, copy: bool | None = None) -> Tensor:
-    """A tensor on the memory of `source`, an array of any library that speaks DLPack: NumPy, PyTorch, JAX, CuPy. On the CPU
-    or, where device "cuda" can be used, on a GPU.
+    """A tensor on the memory of `source`, an array of any library that speaks DLPack: NumPy, PyTorch, JAX, CuPy. On
+    the CPU or, where device "cuda" can be used, on a GPU.
 
     What is written to one is seen in the other; call the tensor's `touch()` after writing from outside, so that what
     was saved for a backward pass is known to have changed. Tensors are contiguous and can be written to, so a source

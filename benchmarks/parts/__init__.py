@@ -6,7 +6,8 @@ from ..results import Job, Settings
 from . import crowd, inference, kernels, limits, memory, ops, scaling, train, without
 
 ALL = {"train": train.jobs, "inference": inference.jobs, "ops": ops.jobs, "memory": memory.jobs,
-       "scaling": scaling.jobs, "crowd": crowd.jobs, "without": without.jobs, "limits": limits.jobs, "kernels": kernels.jobs}
+       "scaling": scaling.jobs, "crowd": crowd.jobs, "without": without.jobs, "limits": limits.jobs,
+       "kernels": kernels.jobs}
 
 
 def jobs(settings: Settings) -> Iterator[Job]:

@@ -25,7 +25,8 @@ CUPY: dict[str, Callable[..., Any]] = {
     "add": lambda cupy, a, b: cupy.add(a, b), "mul": lambda cupy, a, b: cupy.multiply(a, b),
     "exp": lambda cupy, x: cupy.exp(x), "tanh": lambda cupy, x: cupy.tanh(x),
     "reduce_sum": lambda cupy, x: x.sum(axis=1), "reduce_max": lambda cupy, x: x.max(axis=1),
-    "matmul": lambda cupy, a, b, bias: cupy.matmul(a, b) + bias, "take": lambda cupy, x, index: cupy.take(x, index, axis=1),
+    "matmul": lambda cupy, a, b, bias: cupy.matmul(a, b) + bias,
+    "take": lambda cupy, x, index: cupy.take(x, index, axis=1),
 }
 
 
@@ -114,4 +115,5 @@ def _cupy(name: str, inputs: Any) -> float:
     from cupyx.profiler import benchmark
 
     arrays = [cupy.asarray(array) for array in inputs if array is not None]
-    return float(np.median(benchmark(CUPY[name], (cupy, *arrays), n_repeat=ROUNDS * LAUNCHES, n_warmup=WARMUP).gpu_times)) * 1e6
+    times = benchmark(CUPY[name], (cupy, *arrays), n_repeat=ROUNDS * LAUNCHES, n_warmup=WARMUP).gpu_times
+    return float(np.median(times)) * 1e6

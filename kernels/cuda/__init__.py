@@ -1,9 +1,9 @@
 """The GPU's kernels: Numba functions compiled to PTX, and the rules by which they are launched.
 
-Each module named in FAMILIES holds a function for every contract of the families beside it: it takes the contract's arrays
-and params, works out how many blocks it takes, and launches. The kernels stand beside these rules. What they are written
-with is in intrinsics.py, how they become PTX in compiler.py, how they start in launcher.py, and memory in memory.py; devices.py
-opens a device, which is a GPU's driver (driver.py) or the emulator (emulated.py, emulator/).
+Each module named in FAMILIES holds a function for every contract of the families beside it: it takes the contract's
+arrays and params, works out how many blocks it takes, and launches. The kernels stand beside these rules. What they
+are written with is in intrinsics.py, how they become PTX in compiler.py, how they start in launcher.py, and memory in
+memory.py; devices.py opens a device, which is a GPU's driver (driver.py) or the emulator (emulated.py, emulator/).
 """
 
 from collections.abc import Callable

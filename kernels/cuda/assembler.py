@@ -1,7 +1,7 @@
 """From PTX to a GPU's own code, by NVIDIA's ptxas; and what that code takes up.
 
-ptxas comes with the wheel nvidia-cuda-nvcc-cu12, which the extra [cuda] installs; $MINICNN_PTXAS names another one. What it
-makes is kept beside the PTX.
+ptxas comes with the wheel nvidia-cuda-nvcc-cu12, which the extra [cuda] installs; $MINICNN_PTXAS names another one.
+What it makes is kept beside the PTX.
 """
 
 import os
@@ -29,8 +29,8 @@ _REPORT = {
 
 @dataclass(frozen=True)
 class Assembled:
-    """A kernel's machine code and what it takes up: registers of a thread, bytes of shared memory of a block, bytes of each
-    thread's stack, and bytes that it stores to and loads from there because the registers don't suffice."""
+    """A kernel's machine code and what it takes up: registers of a thread, bytes of shared memory of a block, bytes
+    of each thread's stack, and bytes that it stores to and loads from there because the registers don't suffice."""
 
     cubin: bytes
     registers: int

@@ -14,8 +14,8 @@ A kernel is a plain function over flat memory, made by a function of the types a
 argument of the outer function, or a pointer to either, with a star. Pointers carry no size and indices are unsigned
 32-bit numbers: address arithmetic stays short, and a kernel's parameters are those that one reads.
 
-Numba compiles it when it is first needed. The PTX is kept in the user's cache, named by a digest of the function's source
-and of all that it uses, of the versions of Numba, and of the compute capability: no kernel is compiled twice.
+Numba compiles it when it is first needed. The PTX is kept in the user's cache, named by a digest of the function's
+source and of all that it uses, of the versions of Numba, and of the compute capability: no kernel is compiled twice.
 """
 
 import inspect
@@ -38,8 +38,9 @@ from numba.np.numpy_support import from_dtype
 from ..cache import user_cache
 
 #: The scalar types of parameters: Numba's, and the letter of the struct module that packs one.
-SCALARS = {"u32": (types.uint32, "I"), "u64": (types.uint64, "Q"), "i64": (types.int64, "q"),
-           "u8": (types.uint8, "B"), "i32": (types.int32, "i"), "f32": (types.float32, "f"), "f64": (types.float64, "d")}
+SCALARS = {"u32": (types.uint32, "I"), "u64": (types.uint64, "Q"), "u8": (types.uint8, "B"),
+           "i32": (types.int32, "i"), "i64": (types.int64, "q"),
+           "f32": (types.float32, "f"), "f64": (types.float64, "d")}
 _LETTERS = dict(SCALARS.values())
 POINTER = "Q"
 

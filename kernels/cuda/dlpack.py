@@ -1,7 +1,7 @@
 """DLPack: one GPU array seen by two libraries, without a copy (https://dmlc.github.io/dlpack, version 0.8).
 
-A capsule called "dltensor" holds a pointer to a DLManagedTensor. Who takes it renames it to "used_dltensor" and calls its
-deleter when done; a capsule that nobody took calls it itself. Python has no more words for this than ctypes.
+A capsule called "dltensor" holds a pointer to a DLManagedTensor. Who takes it renames it to "used_dltensor" and calls
+its deleter when done; a capsule that nobody took calls it itself. Python has no more words for this than ctypes.
 """
 
 import ctypes
@@ -17,7 +17,8 @@ NAME, USED = b"dltensor", b"used_dltensor"
 
 class DLTensor(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
-                ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+                ("ndim", ctypes.c_int32),
+                ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),  # the dtype
                 ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64)),
                 ("byte_offset", ctypes.c_uint64)]
 
@@ -42,7 +43,8 @@ _pointer = _python_api("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object
 _rename = _python_api("PyCapsule_SetName", ctypes.c_int, ctypes.py_object, ctypes.c_char_p)
 # In a destructor the capsule has no references left: it is handled as a bare pointer.
 _is_called = _python_api("PyCapsule_IsValid", ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)
-_pointer_of_dying = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
+_pointer_of_dying = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi))
 
 _given: dict[int, Any] = {}  # what capsules point to, by its address, until its deleter is called
 
@@ -62,8 +64,8 @@ def export(array: Any, ordinal: int) -> Any:
     """A capsule of a DeviceArray on GPU number `ordinal`, which keeps it alive."""
     shape = (ctypes.c_int64 * array.ndim)(*array.shape)
     managed = DLManagedTensor()
-    managed.tensor = DLTensor(array.address, CUDA, ordinal, array.ndim, CODES[array.dtype.kind], 8 * array.dtype.itemsize, 1,
-                              shape, None, 0)
+    managed.tensor = DLTensor(array.address, CUDA, ordinal, array.ndim, CODES[array.dtype.kind],
+                              8 * array.dtype.itemsize, 1, shape, None, 0)
     managed.deleter = _delete
     address = ctypes.addressof(managed)
     _given[address] = (managed, shape, array)

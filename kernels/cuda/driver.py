@@ -1,7 +1,7 @@
 """A GPU as a backend: NVIDIA's driver, through cuda-bindings.
 
-One stream for everything: launches and copies run in the order in which they were asked for, and a launch returns before
-its kernel is done. It is the device's primary context, which other libraries in the process share.
+One stream for everything: launches and copies run in the order in which they were asked for, and a launch returns
+before its kernel is done. It is the device's primary context, which other libraries in the process share.
 """
 
 import ctypes
@@ -14,7 +14,8 @@ from .compiler import Compiled, newest_capability
 
 BUFFER_POINTER, BUFFER_SIZE, END = 1, 2, 0  # CU_LAUNCH_PARAM_...: the words that say where packed arguments lie
 
-#: float32 multiply-adds that a multiprocessor starts in a cycle (CUDA C++ Programming Guide, "Arithmetic Instructions").
+#: float32 multiply-adds that a multiprocessor starts in a cycle (CUDA C++ Programming Guide, "Arithmetic
+#: Instructions").
 FLOAT32_LANES = {(7, 0): 64, (7, 5): 64, (8, 0): 64, (8, 6): 128, (8, 9): 128, (9, 0): 128, (10, 0): 128, (12, 0): 128}
 
 
@@ -123,14 +124,14 @@ class Driver:
     # --------------------------------------------------------------------------------------------------- kernels
 
     def load(self, compiled: Compiled) -> Any:
-        """The kernel as a function of the driver. It is assembled by ptxas where that is installed, which need not be as
-        old as the driver, and else by the driver."""
+        """The kernel as a function of the driver. It is assembled by ptxas where that is installed, which need not be
+        as old as the driver, and else by the driver."""
         self._enter()
         assembled = self.exact == self.capability and find_ptxas() is not None
         image = assemble(compiled.ptx, self.capability).cubin if assembled else compiled.ptx.encode() + b"\0"
         code, module = self.api.cuModuleLoadData(image)
         if code == self.api.CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
-            raise DriverError(f"{self.name}: the driver is older than the PTX that Numba makes; install a newer driver, or "
+            raise DriverError(f"{self.name}: the driver is older than the PTX that Numba makes; install a newer one, or "
                               "ptxas beside it (pip install nvidia-cuda-nvcc-cu12)")
         self._modules.append(self._ask((code, module)))
         return self._ask(self.api.cuModuleGetFunction(module, compiled.name.encode()))

@@ -1,7 +1,8 @@
 """The emulator as a backend: the very PTX that a GPU would run, on this processor.
 
-Environment: MINICNN_EMULATOR=fast (both of its speeds compute the same; this is the default), "checked" (every access is
-looked at: bounds, races, barriers, memory that was never written) or "reverse" (checked, threads in the other order).
+Environment: MINICNN_EMULATOR=fast (both of its speeds compute the same; this is the default), "checked" (every access
+is looked at: bounds, races, barriers, memory that was never written) or "reverse" (checked, threads in the other
+order).
 """
 
 import os
@@ -34,7 +35,7 @@ class Emulated:
 
     def allocate(self, nbytes: int) -> int:
         try:
-            owned = np.empty(nbytes + 3 * ALIGNMENT, np.uint8)  # a gap on each side: what runs over the end hits nothing else
+            owned = np.empty(nbytes + 3 * ALIGNMENT, np.uint8)  # with a gap on each side, for what runs over the end
         except MemoryError:
             return 0
         address = -(-(owned.ctypes.data + ALIGNMENT) // ALIGNMENT) * ALIGNMENT

@@ -1,4 +1,5 @@
-"""What a compiled kernel is made of, and what must not be in it: read from its PTX and from ptxas's report, without a GPU."""
+"""What a compiled kernel is made of, and what must not be in it: read from its PTX and from ptxas's report, without a
+GPU."""
 
 import inspect
 import json
@@ -31,7 +32,8 @@ class Processor(NamedTuple):
 
 PROCESSORS = {(7, 0): Processor(65536, 2048, 32, 98304, 0), (8, 0): Processor(65536, 2048, 32, 167936, 1024),
               (9, 0): Processor(65536, 2048, 32, 233472, 1024)}
-WARP, REGISTER_UNIT, SHARED_UNIT = 32, 256, 128  # registers are given out to warps, shared memory to blocks, in these units
+WARP = 32
+REGISTER_UNIT, SHARED_UNIT = 256, 128  # in which registers are given out to warps, and shared memory to blocks
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def findings(one: Inspected) -> list[str]:
         if getattr(made, what) > allowed[what]:
             found.append(f"{getattr(made, what)} {what}, its budget is {allowed[what]}")
     if fma_share(one.ptx) < allowed.get("fma_share", 0):
-        found.append(f"its main loop is {fma_share(one.ptx):.0%} multiply-adds, its budget says {allowed['fma_share']:.0%}")
+        found.append(f"its main loop is {fma_share(one.ptx):.0%} multiply-adds, expected {allowed['fma_share']:.0%}")
     return found
 
 

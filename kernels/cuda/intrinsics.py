@@ -19,8 +19,8 @@ def position() -> Any:
 
 @intrinsic
 def divide(typing_context, a, b):
-    """a // b of unsigned 32-bit numbers. Python's own division of them is one of signed 64-bit numbers, which takes a GPU
-    ten times as long."""
+    """a // b of unsigned 32-bit numbers. Python's own division of them is one of signed 64-bit numbers, which takes a
+    GPU ten times as long."""
     def generate(context, builder, signature, values):
         return builder.udiv(*values)
     return types.uint32(types.uint32, types.uint32), generate

@@ -2,8 +2,8 @@
 
     launch(scale(x.dtype), cover(x.size), x, y, factor, x.size)
 
-A device is a backend - a GPU's driver, or the emulator - and its memory. The first launch of a kernel there compiles it,
-or finds its PTX in the cache, and loads it; after that a launch packs its arguments and starts.
+A device is a backend - a GPU's driver, or the emulator - and its memory. The first launch of a kernel there compiles
+it, or finds its PTX in the cache, and loads it; after that a launch packs its arguments and starts.
 """
 
 import struct
@@ -62,8 +62,8 @@ class Device:
 def launch(variant: Variant, blocks: int | tuple[int, ...], *arguments: Any) -> None:
     """Start a kernel on the device of the first array among its arguments.
 
-    blocks: of the grid, along x, or (x, y) or (x, y, z); nothing starts where one is 0. arguments: arrays, their addresses
-    (of none: 0), and numbers, as the kernel's signature says.
+    blocks: of the grid, along x, or (x, y) or (x, y, z); nothing starts where one is 0. arguments: arrays, their
+    addresses (of none: 0), and numbers, as the kernel's signature says.
     """
     grid = _grid(variant, blocks)
     if 0 in grid:

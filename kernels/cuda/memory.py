@@ -1,8 +1,9 @@
 """Arrays on a device, and the memory that they lie in.
 
-A DeviceArray is to a device what a NumPy array is to the processor, as far as kernels need it: shape, dtype and address,
-always C-contiguous; a reshaped one shares its memory. Its Block returns to the Allocator when the last array on it is gone,
-and the Allocator hands it out again: asking a driver for memory takes longer than many a kernel, and waits for all of them.
+A DeviceArray is to a device what a NumPy array is to the processor, as far as kernels need it: shape, dtype and
+address, always C-contiguous; a reshaped one shares its memory. Its Block returns to the Allocator when the last array
+on it is gone, and the Allocator hands it out again: asking a driver for memory takes longer than many a kernel, and
+waits for all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
-#: Blocks start at multiples of this, and their sizes are rounded up to it: what a driver gives, and more than a vector needs.
+#: Blocks start at multiples of this, and their sizes are rounded up to it: what a driver gives, and more than a
+#: vector needs.
 ALIGNMENT = 256
 
 
@@ -35,7 +37,8 @@ class Block:
 
 
 class Allocator:
-    """The memory of one device: takes blocks from its backend, and keeps those that come back for the next array of that size.
+    """The memory of one device: takes blocks from its backend, and keeps those that come back for the next array of
+    that size.
 
     limit: bytes that arrays and kept blocks may take together; None: as many as the device has.
     """
@@ -72,8 +75,8 @@ class Allocator:
             if address:
                 return address
         limit = "" if self.limit is None else f", the limit is {self.limit}"
-        raise MemoryError(f"{self.backend.name}: no memory for an array of {nbytes} bytes; {self.in_use} bytes are in use by "
-                          f"arrays, none are kept{limit}")
+        raise MemoryError(f"{self.backend.name}: no memory for an array of {nbytes} bytes; {self.in_use} bytes are in "
+                          f"use by arrays, none are kept{limit}")
 
     def put_back(self, block: Block) -> None:
         with self._lock:
@@ -125,7 +128,24 @@ class DeviceArray:
             sizes = tuple(self.size // max(others, 1) if s == -1 else s for s in sizes)
         if prod(sizes) != self.size:
             raise ValueError(f"cannot reshape an array of shape {self.shape} to {sizes}")
-        return DeviceArray(sizes, self.dtype, self.device, self.base)
+        return self._view(sizes, self.address)
+
+    def after(self, start: int) -> DeviceArray:
+        """The elements from number `start` on, in flat order: the same memory."""
+        return self._view((self.size - start,), self.address + start * self.dtype.itemsize)
+
+    def _view(self, shape: Shape, address: int) -> DeviceArray:
+        view = DeviceArray(shape, self.dtype, self.device, self.base)
+        view.address = address
+        return view
+
+    def astype(self, dtype: Any) -> DeviceArray:
+        """A copy with the elements as numbers of another type, by NumPy's rules."""
+        from .copy import cast
+
+        made = empty(self.shape, dtype, self.device)
+        cast(self, made)
+        return made
 
     def __repr__(self) -> str:
         return f"<{self.dtype} {self.shape} on {self.device.name}>"
@@ -142,7 +162,8 @@ class DeviceArray:
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """For CuPy, Numba and PyTorch to look at the same memory."""
         self._on_gpu()
-        return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3, "strides": None}
+        return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3,
+                "strides": None}
 
     def __dlpack_device__(self) -> tuple[int, int]:
         from .dlpack import CUDA

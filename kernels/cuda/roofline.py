@@ -1,7 +1,7 @@
 """How fast the kernels could be at best on a stated GPU. A prediction: nothing is measured here.
 
-A call takes at least as long as its multiply-adds take at the GPU's peak, and as long as its arrays take to pass through its
-memory once, whichever is longer (Williams et al. 2009, the roofline).
+A call takes at least as long as its multiply-adds take at the GPU's peak, and as long as its arrays take to pass
+through its memory once, whichever is longer (Williams et al. 2009, the roofline).
 """
 
 from collections.abc import Callable, Iterator
@@ -131,7 +131,8 @@ STATED: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "batch_norm_grad": ([_ROWS, _ROWS, _C, _C, _C, _C], {"activation": "relu", "rectified": False}),
     "group_norm": ([(32, 56 * 56, 64), _C, _C], {"groups": 32, "eps": 1e-5}),
     "group_norm_grad": ([(32, 56 * 56, 64)] * 2 + [(32, 32)] * 2 + [_C], {}),
-    "batch_norm_pool": ([_BATCH, _C, _C, _C, _C], {"kernel": (2, 2), "activation": "relu", "p": 0.1, "seed": 0, "offset": 0}),
+    "batch_norm_pool": ([_BATCH, _C, _C, _C, _C],
+                        {"kernel": (2, 2), "activation": "relu", "p": 0.1, "seed": 0, "offset": 0}),
     "batch_norm_pool_grad": ([_POOLED, _POOLED, _BATCH, _C, _C, _C, _C],
                              {"kernel": (2, 2), "activation": "relu", "p": 0.1, "rectified": False}),
     "random_bits": ([], {"count": _WEIGHTS[0], "seed": 0, "offset": 0}),

@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 @click.command(short_help="What the GPU's kernels take up.")
 @click.argument("names", nargs=-1, metavar="[KERNEL]...")
-@click.option("--cc", "capabilities", multiple=True, metavar="X.Y", help="Compute capability; may come again.  [default: 7.0, 8.0, 9.0]")
+@click.option("--cc", "capabilities", multiple=True, metavar="X.Y",
+              help="Compute capability; may come again.  [default: 7.0, 8.0, 9.0]")
 @click.option("--device", default="emulator", show_default=True,
               help="A GPU, to look at its own compute capability; without --cc.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def kernels(names: tuple[str, ...], capabilities: tuple[str, ...], device: str, as_json: bool) -> None:
     """Compile the GPU's kernels and say what each takes up: a row for each kernel and compute capability.
 
-    KERNEL: those whose name begins so; all of them, if none is given. No GPU is needed, nothing runs. registers are those
-    of a thread, shared_bytes those of a block, occupancy the share of a multiprocessor's threads that fits on it at once.
-    roofline_us is a PREDICTION: what the stated call takes at least on the named GPU, by its data sheet. The exit code is 1
-    if a kernel breaks a rule or its budget (kernels/cuda/budgets.json).
+    KERNEL: those whose name begins so; all of them, if none is given. No GPU is needed, nothing runs. registers are
+    those of a thread, shared_bytes those of a block, occupancy the share of a multiprocessor's threads that fits on
+    it at once. roofline_us is a PREDICTION: what the stated call takes at least on the named GPU, by its data sheet.
+    The exit code is 1 if a kernel breaks a rule or its budget (kernels/cuda/budgets.json).
     """
     from ..kernels.cuda.inspection import all_variants, findings, inspect_variant
 
@@ -83,14 +84,15 @@ def _row(one: "Inspected", call: "Call | None") -> dict[str, Any]:
     gpu = GPUS[one.capability]
     made = one.assembled
     row = {
-        "kernel": one.variant.name, "cc": f"{major}.{minor}", "threads": one.variant.threads, "registers": made.registers,
-        "shared_bytes": made.shared_bytes, "spill_stores": made.spill_stores, "spill_loads": made.spill_loads,
-        "occupancy": round(one.occupancy, 3), "ptx_instructions": len(one.instructions),
+        "kernel": one.variant.name, "cc": f"{major}.{minor}", "threads": one.variant.threads,
+        "registers": made.registers, "shared_bytes": made.shared_bytes, "spill_stores": made.spill_stores,
+        "spill_loads": made.spill_loads, "occupancy": round(one.occupancy, 3), "ptx_instructions": len(one.instructions),
         "fma_share": round(fma_share(one.ptx), 3),
     }
     if call:
-        row |= {"call": str(call), "launches": list(call.kernels), "multiply_adds": call.multiply_adds, "bytes": call.nbytes,
-                "gpu": gpu.name, "roofline_us": round(call.seconds(gpu) * 1e6, 2), "status": "prediction"}
+        row |= {"call": str(call), "launches": list(call.kernels), "multiply_adds": call.multiply_adds,
+                "bytes": call.nbytes, "gpu": gpu.name, "roofline_us": round(call.seconds(gpu) * 1e6, 2),
+                "status": "prediction"}
     return row
 
 
@@ -98,8 +100,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=None)
-    titles = {"kernel": "kernel", "cc": "cc", "registers": "registers", "shared_bytes": "shared", "spill_stores": "spilled",
-              "occupancy": "occupancy", "ptx_instructions": "instructions", "fma_share": "fma", "roofline_us": "predicted us"}
+    titles = {"kernel": "kernel", "cc": "cc", "registers": "registers", "shared_bytes": "shared",
+              "spill_stores": "spilled", "occupancy": "occupancy", "ptx_instructions": "instructions",
+              "fma_share": "fma", "roofline_us": "predicted us"}
     for key, title in titles.items():
         table.add_column(title, no_wrap=True, justify="left" if key == "kernel" else "right")
     for row in rows:

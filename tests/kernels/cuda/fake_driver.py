@@ -28,8 +28,8 @@ class FakeDriver:
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
     CUevent_flags = SimpleNamespace(CU_EVENT_DEFAULT=0)
     CUdevice_attribute = SimpleNamespace(**{f"CU_DEVICE_ATTRIBUTE_{name}": name for name in (
-        "COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "MULTIPROCESSOR_COUNT", "CLOCK_RATE", "MEMORY_CLOCK_RATE",
-        "GLOBAL_MEMORY_BUS_WIDTH")})
+        "COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "MULTIPROCESSOR_COUNT", "CLOCK_RATE",
+        "MEMORY_CLOCK_RATE", "GLOBAL_MEMORY_BUS_WIDTH")})
 
     def __init__(self, devices: int = 1, room: int = 1 << 28, capability: tuple[int, int] = (8, 6)) -> None:
         self.devices, self.room = devices, room

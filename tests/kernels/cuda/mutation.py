@@ -4,10 +4,10 @@
     python -m tests.kernels.cuda.mutation conv pool          # of the kernels in these modules
     python -m tests.kernels.cuda.mutation --sample 40        # so many, picked by a fixed seed
 
-A mutant is a kernel (or a function that kernels call) with one barrier removed, one guard dropped, one bound moved by one, or
-one sum that starts elsewhere. It runs on the test cases of the contracts that launch it, in the emulator's checked mode, until
-a check finds a fault or a value is not the reference's. One that nobody notices must stand in survivors.json with the
-reason why it is harmless. (DeMillo, Lipton & Sayward 1978, "Hints on test data selection".)
+A mutant is a kernel (or a function that kernels call) with one barrier removed, one guard dropped, one bound moved by
+one, or one sum that starts elsewhere. It runs on the test cases of the contracts that launch it, in the emulator's
+checked mode, until a check finds a fault or a value is not the reference's. One that nobody notices must stand in
+survivors.json with the reason why it is harmless. (DeMillo, Lipton & Sayward 1978, "Hints on test data selection".)
 """
 
 import argparse
@@ -29,7 +29,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 
 from minicnn.kernels import cuda
 from minicnn.kernels.cuda import launcher
@@ -128,8 +127,13 @@ def changed(function: Any, is_kernel: bool, wanted: int) -> tuple[ast.Module, li
     """The source of a function with one change, and what changes there are."""
     tree, changes = _tree(function), Changes(wanted)
     for inner in _inner(tree, is_kernel):
-        inner.body = [part for node in inner.body for part in np.atleast_1d(np.array(changes.visit(node), object)).tolist()]
+        inner.body = [part for node in inner.body for part in _listed(changes.visit(node))]
     return ast.fix_missing_locations(tree), changes.found
+
+
+def _listed(found: Any) -> list[Any]:
+    """A transformer gives a statement, or several."""
+    return found if isinstance(found, list) else [found]
 
 
 def mutable(module: ModuleType) -> Iterator[tuple[str, Any, bool]]:
@@ -266,7 +270,8 @@ def cases_for(mutant: Mutant, cases: dict[str, list[Case]]) -> list[Case]:
     value = vars(module)[mutant.function]
     if isinstance(value, Kernel):
         return cases[value.make.__name__]
-    users = [k.make.__name__ for k in KERNELS.values() if mutant.function in inspect.getsource(sys.modules[k.make.__module__])]
+    users = [kernel.make.__name__ for kernel in KERNELS.values()
+             if mutant.function in inspect.getsource(sys.modules[kernel.make.__module__])]
     return [case for name in users for case in cases[name]]
 
 
@@ -283,11 +288,13 @@ def main() -> int:
     cases = cases_of_kernels()
     print(f"{len(found)} mutants", flush=True)
     unknown = 0
-    with get_context("fork").Pool(chosen.jobs, maxtasksperchild=1) as pool:  # a mutant stays in the process it was put in
+    # A process each: a mutant stays where it was put.
+    with get_context("fork").Pool(chosen.jobs, maxtasksperchild=1) as pool:
         for name, how in pool.imap_unordered(partial(judge, cases=cases), found):
             harmless = "" if how else known.get(name, "")
             unknown += not how and not harmless
-            print(f"{'caught ' if how else 'harmless' if harmless else 'SURVIVED'} {name}: {how or harmless}", flush=True)
+            verdict = "caught" if how else "harmless" if harmless else "SURVIVED"
+            print(f"{verdict:8} {name}: {how or harmless}", flush=True)
     print(f"{unknown} survived that survivors.json does not explain")
     return int(unknown > 0)
 

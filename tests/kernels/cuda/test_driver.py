@@ -147,7 +147,7 @@ def test_the_driver_gets_machine_code_where_ptxas_is(gpu: Device, monkeypatch: p
 
 def test_a_driver_older_than_the_ptx(gpu: Device, fake: FakeDriver) -> None:
     fake.old = True
-    with pytest.raises(driver.DriverError, match="install a newer driver"):
+    with pytest.raises(driver.DriverError, match="install a newer one"):
         gpu.backend.load(SCALE(np.float32).compiled((8, 6)))
 
 
