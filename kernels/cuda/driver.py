@@ -131,7 +131,7 @@ class Driver:
         image = assemble(compiled.ptx, self.capability).cubin if assembled else compiled.ptx.encode() + b"\0"
         code, module = self.api.cuModuleLoadData(image)
         if code == self.api.CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
-            raise DriverError(f"{self.name}: the driver is older than the PTX that Numba makes; install a newer one, or "
+            raise DriverError(f"{self.name}: the driver is older than the PTX Numba makes; it takes a newer one, or "
                               "ptxas beside it (pip install nvidia-cuda-nvcc-cu12)")
         self._modules.append(self._ask((code, module)))
         return self._ask(self.api.cuModuleGetFunction(module, compiled.name.encode()))

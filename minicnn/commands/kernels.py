@@ -86,8 +86,8 @@ def _row(one: "Inspected", call: "Call | None") -> dict[str, Any]:
     row = {
         "kernel": one.variant.name, "cc": f"{major}.{minor}", "threads": one.variant.threads,
         "registers": made.registers, "shared_bytes": made.shared_bytes, "spill_stores": made.spill_stores,
-        "spill_loads": made.spill_loads, "occupancy": round(one.occupancy, 3), "ptx_instructions": len(one.instructions),
-        "fma_share": round(fma_share(one.ptx), 3),
+        "spill_loads": made.spill_loads, "occupancy": round(one.occupancy, 3),
+        "ptx_instructions": len(one.instructions), "fma_share": round(fma_share(one.ptx), 3),
     }
     if call:
         row |= {"call": str(call), "launches": list(call.kernels), "multiply_adds": call.multiply_adds,

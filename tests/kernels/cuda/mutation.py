@@ -29,7 +29,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-
 from minicnn.kernels import cuda
 from minicnn.kernels.cuda import launcher
 from minicnn.kernels.cuda.compiler import KERNELS, Kernel
