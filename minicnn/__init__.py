@@ -20,7 +20,7 @@ from . import memory, nn, random  # noqa: E402
 from .anomaly import detect_anomaly  # noqa: E402
 from .checkpoint import checkpoint  # noqa: E402
 from .device import cuda_is_available, get_num_threads, set_num_threads  # noqa: E402
-from .dispatch import set_conv_algorithm, trace_kernels  # noqa: E402
+from .dispatch import set_conv_algorithm  # noqa: E402
 from .gradcheck import gradcheck, gradgradcheck  # noqa: E402
 from .interop import from_dlpack  # noqa: E402
 from .nn.fuse import fusion  # noqa: E402
@@ -29,6 +29,7 @@ from .ops.shape import concat, stack  # noqa: E402
 from .random import manual_seed  # noqa: E402
 from .tape import enable_grad, grad, no_grad  # noqa: E402
 from .tensor import Tensor, full, ones, tensor, zeros  # noqa: E402
+from .trace import trace_kernels  # noqa: E402
 
 if TYPE_CHECKING:
     from . import data, io, models, optim, teach, train, vis

@@ -1,14 +1,25 @@
 """Where arrays live and kernels run: names of devices, transfers between them, threads.
 
-"cpu" is the processor. "cuda" or "cuda:0", "cuda:1" ... are NVIDIA's GPUs. "emulator" runs the GPU's kernels, the
-very code that a GPU would run, on the processor: slowly, for who writes them or has no GPU.
+"cpu" is the processor. "cuda" or "cuda:0", "cuda:1" ... are NVIDIA's GPUs. "emulator" runs the GPU's kernels, the very
+code that a GPU would run, on the processor: slowly, for who writes them or has no GPU.
+
+Nothing moves by itself: an op takes tensors of one device, and what it makes is there too.
+
+    model, loader = model.to("cuda"), mc.data.DataLoader(data, batch_size=64, device="cuda")
+
+Results agree between devices to rounding, random numbers to the bit. Where Python reads a tensor (`numpy`, `item`,
+`print`, an `if`), it is copied to the CPU, which waits for all that was started before. So do index arrays and masks in
+x[...]; and x[...] = y with either goes by way of the CPU as a whole. Slices stay where they are.
 """
 
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from .kernels import cpu
+from .kernels.cuda.memory import DeviceArray, to_device
+from .kernels.cuda.memory import to_numpy as from_device
 
 MOST_THREADS = 1024  # beyond what processors have; where a system gives no more threads, OpenMP ends the process
 EXPECTED = "expected 'cpu', 'cuda', 'cuda:N' or 'emulator'"
@@ -21,23 +32,29 @@ def resolve(device: str) -> str:
     >>> mc.device.resolve("cpu")
     'cpu'
     """
-    if device in ("cpu", *_usable):
+    if device == "cpu":
         return device
     name = "cuda:0" if device == "cuda" else device
     if not isinstance(name, str) or not (name == "emulator" or name.startswith("cuda:") and name[5:].isdecimal()):
         raise ValueError(f"device: {EXPECTED}, got {device!r}")
     open_device(name, device)
-    _usable.add(name)
     return name
 
 
-_usable: set[str] = set()
+_opened: dict[str, Any] = {}
 
 
 def open_device(name: str, asked: str = "") -> Any:
-    """The device itself, opened; errors call it as it was asked for."""
-    asked = asked or name
+    """The device itself, not the CPU, by its full name; errors call it as it was asked for."""
+    found = _opened.get(name)
+    if found is None:
+        found = _opened[name] = _open(name, asked or name)
+    return found
+
+
+def _open(name: str, asked: str) -> Any:
     try:
+        version("numba-cuda")  # Numba alone brings an older compiler of the same name
         from .kernels.cuda import devices
         from .kernels.cuda.driver import DriverMissing
     except ModuleNotFoundError as error:
@@ -61,10 +78,9 @@ def of(array: Any) -> str:
     """The device that an array lives on."""
     if isinstance(array, np.ndarray):
         return "cpu"
-    where = getattr(array, "device", None)
-    if where is None:
-        raise TypeError(f"not an array of any device: {type(array).__name__}")
-    return where.name
+    if isinstance(array, DeviceArray):
+        return array.device.name
+    raise TypeError(f"not an array of any device: {type(array).__name__}")
 
 
 def transfer(array: Any, device: str) -> Any:
@@ -72,11 +88,9 @@ def transfer(array: Any, device: str) -> Any:
     here, there = of(array), resolve(device)
     if here == there:
         return array
-    from .kernels.cuda import memory
-
     if here != "cpu":
-        array = memory.to_numpy(array)
-    return array if there == "cpu" else memory.to_device(array, open_device(there))
+        array = from_device(array)
+    return array if there == "cpu" else to_device(array, open_device(there))
 
 
 def to_numpy(array: Any) -> np.ndarray:

@@ -5,9 +5,7 @@ kernel's contract, allocates the outputs, runs the kernel and returns them. What
 dtypes and a few of the params only, so it is done once for each combination and remembered as a Plan.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from math import inf
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ from . import device as devices
 from . import memory
 from .kernels import cpu
 from .kernels.contracts import CONTRACTS, Argument, Contract
+from .trace import traces, watch
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _FIXED = {"i": np.dtype(np.int64), "b": np.dtype(np.bool_), "u": np.dtype(np.uint32), "o": np.dtype(np.uint8)}
@@ -30,21 +29,9 @@ class Plan(NamedTuple):
     algorithm: str
 
 
-class Run(NamedTuple):
-    """One kernel that ran, as `trace_kernels` lists it."""
-
-    kernel: str
-    device: str
-    algorithm: str
-    inputs: tuple[tuple[int, ...] | None, ...]
-    outputs: tuple[tuple[int, ...], ...]
-    also: tuple[str, ...]  # what it did besides, as it stored its output: an activation, dropout
-
-
 Remembered = cpu.host.Remembered  # for checks of arguments, which come again as plans do
 _plans: dict[Any, Plan] = {}
 _PLANS_KEPT = 8192
-_traces: list["Trace"] = []
 _conv_algorithm = "auto"
 
 
@@ -81,8 +68,8 @@ def _make_plan(name: str, where: str, arrays: tuple[Any, ...], params: dict[str,
         raise TypeError(f"{contract.name}: kept came, but this kernel prepares nothing that it could keep")
     for argument, array in zip(contract.inputs, arrays, strict=False):
         if array is not None and devices.of(array) != where:
-            raise ValueError(f"{name}: {argument.name} is on {devices.of(array)}, expected {where}; "
-                             f"move it with .to({where!r})")
+            raise ValueError(f"{name}: {argument.name} is on {devices.of(array)}, expected {where}; move it with "
+                             f".to({where!r})")
     outputs, sizes = check(contract, arrays, params)
     backend = cpu if where == "cpu" else devices.gpu_kernels()
     if contract.algorithms:
@@ -170,67 +157,7 @@ def _output(argument: Argument, dtypes: dict[str, np.dtype], sizes: dict[str, in
     return tuple(sizes[d] for d in argument.dims), dtype
 
 
-# ------------------------------------------------------------------------------------------------ looking and steering
-
-
-class Trace(list[Run]):
-    """The kernels that ran, in order; prints as a table."""
-
-    def __str__(self) -> str:
-        return "\n".join(_line(run) for run in self)
-
-
-def _line(run: Run) -> str:
-    also = f", with {', '.join(run.also)}" if run.also else ""
-    return (
-        f"{run.kernel:22} {run.device:9} {run.algorithm:10} {_shapes(run.inputs)} -> {_shapes(run.outputs)}{also}"
-    )
-
-
-def _shapes(shapes: tuple[tuple[int, ...] | None, ...]) -> str:
-    return ", ".join("-" if s is None else "x".join(map(str, s)) or "scalar" for s in shapes)
-
-
-def _watch(
-    name: str, where: str, algorithm: str, arrays: tuple[Any, ...], outputs: list[Any], params: dict[str, Any]
-) -> None:
-    inputs = tuple(None if a is None else a.shape for a in arrays)
-    run = Run(name, where, algorithm, inputs, tuple(o.shape for o in outputs), _also(name, params))
-    for trace in _traces:
-        trace.append(run)
-
-
-def _also(name: str, params: dict[str, Any]) -> tuple[str, ...]:
-    """What a kernel that is not named for it does besides."""
-    found = [params["activation"]] if params.get("activation") else []
-    if name == "conv2d_forward" and (params["low"], params["high"]) != (-inf, inf):
-        found.append({inf: "relu", 6: "relu6"}.get(params["high"], "clip"))
-    if name != "dropout" and params.get("p"):
-        found.append(f"dropout {params['p']:g}")
-    if params.get("rectified"):
-        found.append("relu_grad")
-    return tuple(found)
-
-
-_calls = cpu.host.Calls(memory.pool, memory.empty, devices.of, _names, _make_plan, _plans, _PLANS_KEPT, _watch, _traces)
-
-
-@contextmanager
-def trace_kernels() -> Iterator[Trace]:
-    """List every kernel that runs inside: which, on what device, by what algorithm, for what shapes.
-
-    >>> import minicnn as mc
-    >>> with mc.trace_kernels() as trace:
-    ...     y = mc.ones((2, 3)) + 1
-    >>> print(trace)
-    add                    cpu                  2x3, scalar -> 2x3
-    """
-    trace = Trace()
-    _traces.append(trace)
-    try:
-        yield trace
-    finally:
-        _traces[:] = [t for t in _traces if t is not trace]
+_calls = cpu.host.Calls(memory.pool, memory.empty, devices.of, _names, _make_plan, _plans, _PLANS_KEPT, watch, traces)
 
 
 def set_conv_algorithm(name: str) -> None:

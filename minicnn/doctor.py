@@ -15,7 +15,7 @@ import numpy as np
 
 import minicnn
 
-from .device import cuda_is_available, get_num_threads
+from .device import get_num_threads, resolve
 from .kernels import cpu
 
 
@@ -45,13 +45,24 @@ def _cpu() -> dict[str, Any]:
 
 
 def _gpu() -> dict[str, Any]:
+    reason, emulator = _why_not("cuda"), _why_not("emulator")
     return {
-        "usable": cuda_is_available(),
-        "note": None if cuda_is_available() else "this version of minicnn has kernels for the CPU only",
+        "usable": reason is None,
+        "note": reason,
+        "emulator": emulator or "works",
         "numba": _package("numba", "numba"),
         "numba_cuda": _package("numba-cuda", "numba_cuda"),
         "driver": _driver(),
     }
+
+
+def _why_not(device: str) -> str | None:
+    """Why a device can't be used; None if it can: a kernel was compiled and ran there."""
+    try:
+        resolve(device)
+        return None if (minicnn.ones(3, device=device) * 2).tolist() == [2, 2, 2] else "it computes wrong results"
+    except Exception as error:  # whatever a half-installed compiler or driver raises
+        return str(error) or type(error).__name__
 
 
 def _package(package: str, module: str) -> str:
@@ -130,6 +141,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         "threads": f"{processor['threads']} in use, of {processor['processors']} processors; built "
                    + ("with OpenMP" if processor["openmp"] else "without OpenMP, so one thread is all there is"),
         "GPU": "can be used" if gpu["usable"] else f"not used: {gpu['note']}",
+        "emulator": gpu["emulator"],
         "numba": f"{gpu['numba']}; numba-cuda: {gpu['numba_cuda']}",
         "driver": driver["reason"] or f"CUDA {driver['version']}, {', '.join(driver['devices'])}",
         "data": "; ".join(filter(None, (data["note"], sets or "no data set found"))),

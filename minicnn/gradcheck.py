@@ -43,7 +43,7 @@ def gradcheck(
             )
     weights = _weights(function, tensors)
     outputs = _outputs(function, tensors)
-    pairs = [(o, tensor(w)) for o, w in zip(outputs, weights, strict=True) if o.requires_grad]
+    pairs = [(o, tensor(w, device=o.device)) for o, w in zip(outputs, weights, strict=True) if o.requires_grad]
     targets = [tensors[i] for i in checked]
     analytic = (
         grad([o for o, _ in pairs], targets, [w for _, w in pairs], allow_unused=True)
@@ -84,7 +84,7 @@ def gradgradcheck(
     if grad_outputs is None:
         rng = np.random.default_rng(_RNG_SEED)
         grad_outputs = [
-            tensor(rng.standard_normal(o.shape), requires_grad=True)
+            tensor(rng.standard_normal(o.shape), device=o.device, requires_grad=True)
             for o in _outputs(function, tensors)
             if o.requires_grad
         ]
@@ -119,7 +119,8 @@ def _differences(
 
     def value(changed: np.ndarray) -> float:
         given = list(tensors)
-        given[which] = tensor(changed, requires_grad=True)  # a function may itself differentiate
+        where = tensors[which].device
+        given[which] = tensor(changed, device=where, requires_grad=True)  # a function may itself differentiate
         outputs = _outputs(function, given)
         return sum(float((o.numpy() * w).sum()) for o, w in zip(outputs, weights, strict=True))
 

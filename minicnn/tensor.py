@@ -13,6 +13,7 @@ import numpy as np
 
 from . import device as devices
 from . import memory
+from .assign import assign, overwrite, owned
 
 DTYPES = tuple(np.dtype(t) for t in (np.float32, np.float64, np.int64, np.bool_, np.uint8, np.int32))
 FLOATS = DTYPES[:2]
@@ -122,6 +123,10 @@ class Tensor:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.array.__dlpack_device__()
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self.array.__cuda_array_interface__  # AttributeError, as for any object without, if not on a GPU
+
     def __float__(self) -> float:
         return float(self.item())
 
@@ -148,8 +153,8 @@ class Tensor:
         if self.entry is not None:
             raise RuntimeError("only leaf tensors can be deep-copied: detach() this one first")
         copy = type(self).__new__(type(self))
-        Tensor.__init__(copy, _owned(self.array), self.requires_grad)
-        copy.grad = None if self.grad is None else Tensor(_owned(self.grad.array))
+        Tensor.__init__(copy, owned(self.array), self.requires_grad)
+        copy.grad = None if self.grad is None else Tensor(owned(self.grad.array))
         return copy
 
     def __reduce__(self) -> Any:
@@ -184,19 +189,19 @@ class Tensor:
             raise RuntimeError(f"{name}: a tensor that requires a gradient changes in place only under no_grad()")
 
     def copy_(self, source: Any) -> "Tensor":
-        """Overwrite with the values of `source` (same shape)."""
+        """Overwrite with the values of `source` (same shape), from any device."""
         self._check_in_place("copy_")
-        value = devices.to_numpy(source.array) if isinstance(source, Tensor) else np.asarray(source)
+        value = source.array if isinstance(source, Tensor) else np.asarray(source)
         if value.shape != self.shape:
             raise ValueError(f"copy_: expected shape {self.shape}, got {value.shape}")
-        self.array[...] = value
+        overwrite(self.array, value)
         self.touch()
         return self
 
     def fill_(self, value: float) -> "Tensor":
         """Overwrite every element with one value."""
         self._check_in_place("fill_")
-        self.array[...] = value
+        overwrite(self.array, value)
         self.touch()
         return self
 
@@ -226,7 +231,7 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         self._check_in_place("item assignment")
         plain = index.numpy() if isinstance(index, Tensor) else index
-        self.array[plain] = value.numpy() if isinstance(value, Tensor) else value
+        assign(self.array, plain, value.array if isinstance(value, Tensor) else value)
         self.touch()
 
 
@@ -267,9 +272,9 @@ def tensor(data: Any, dtype: Any = None, device: str = "cpu", requires_grad: boo
         wanted = np.dtype(np.float32)
     if wanted not in DTYPES:
         raise TypeError(f"tensor: dtype {wanted} is not one of {', '.join(map(str, DTYPES))}")
-    own = memory.empty(array.shape, wanted)
-    own[...] = array
-    return Tensor(devices.transfer(own, device)).requires_grad_(requires_grad)
+    own = memory.empty(array.shape, wanted, devices.resolve(device))
+    overwrite(own, array)
+    return Tensor(own).requires_grad_(requires_grad)
 
 
 def _holds_arrays(data: Any) -> bool:
@@ -279,15 +284,9 @@ def _holds_arrays(data: Any) -> bool:
     return isinstance(data, Sequence) and not isinstance(data, str) and any(_holds_arrays(d) for d in data)
 
 
-def _owned(array: Any) -> Any:
-    own = memory.empty(array.shape, array.dtype)
-    own[...] = array
-    return own
-
-
 def _rebuild(cls: type[Tensor], array: np.ndarray, device: str, requires_grad: bool) -> Tensor:
     made = cls.__new__(cls)
-    Tensor.__init__(made, devices.transfer(_owned(array), device), requires_grad)
+    Tensor.__init__(made, devices.transfer(owned(array), device), requires_grad)
     return made
 
 
@@ -303,9 +302,9 @@ def full(shape: int | Sequence[int], value: float, dtype: Any = np.float32, devi
         raise ValueError(f"shape: expected non-negative ints, got {shape!r}")
     if np.dtype(dtype) not in DTYPES:
         raise TypeError(f"dtype {np.dtype(dtype)} is not one of {', '.join(map(str, DTYPES))}")
-    array = memory.empty(sizes, np.dtype(dtype))
-    array[...] = value
-    return Tensor(devices.transfer(array, device)).requires_grad_(requires_grad)
+    array = memory.empty(sizes, np.dtype(dtype), devices.resolve(device))
+    overwrite(array, value)
+    return Tensor(array).requires_grad_(requires_grad)
 
 
 def zeros(*shape: Any, dtype: Any = np.float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:

@@ -74,7 +74,7 @@ def test_shapes_that_do_not_broadcast():
 def test_devices_that_are_not_there():
     with pytest.raises(RuntimeError, match="'cuda'.*'cpu'"):
         mc.ones(2).to("cuda")
-    with pytest.raises(ValueError, match="expected 'cpu', got 'tpu'"):
+    with pytest.raises(ValueError, match="expected 'cpu', 'cuda', 'cuda:N' or 'emulator', got 'tpu'"):
         mc.ones(2, device="tpu")
 
 

@@ -218,7 +218,7 @@ cdef object forms_of(tuple arrays):
         elif cnp.PyArray_Check(one):
             end = write_form(end, one)
         else:  # of another device
-            return tuple([None if a is None else (a.shape, a.dtype.str, type(a)) for a in arrays])
+            return tuple([None if a is None else (a.shape, a.dtype.str, getattr(a, "device", None)) for a in arrays])
     return PyBytes_FromStringAndSize(forms, end - forms)
 
 
@@ -283,12 +283,11 @@ cdef char kind_of(object setting):
 cdef class Calls:
     """Calls kernels by name, and remembers what each kind of call needs: minicnn/dispatch.py, which fills it in.
 
-    pool: the memory of the outputs on the CPU, elsewhere(shape, dtype, device) makes those on another device.
-    place(array): the device that an array lives on. names(name): the params of a
-    kernel, and those of them that a plan depends on. plan(name, device, arrays, params, prepared): checks a call that
-    was not seen before, and says what to run, (shape, dtype) of each output, and the algorithm. plans: where that is
-    remembered, for at most `most` calls. watch(name, device, algorithm, arrays, outputs, params): told of each call
-    while `watchers` is not empty.
+    pool: the memory of outputs on the CPU; elsewhere(shape, dtype, device) makes those on other devices. place(array):
+    the device that an array lives on. names(name): the params of a kernel, and those of them that a plan depends on.
+    plan(name, device, arrays, params, prepared): checks a call that was not seen before, and says what to run, (shape,
+    dtype) of each output, and the algorithm. plans: where that is remembered, for at most `most` calls. watch(name,
+    device, algorithm, arrays, outputs, params): told of each call while `watchers` is not empty.
     """
 
     cdef Pool pool

@@ -12,15 +12,13 @@
 Each is made once from its contract's formula, as text that is kept with it (`source`), and inlined where it is called.
 """
 
-import linecache
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from numba import njit
-
 from ..contracts import CONTRACTS
 from ..formula import to_numba
+from .define import define
 from .functions import functions
 
 
@@ -28,19 +26,19 @@ from .functions import functions
 def activation(name: str, real: Any) -> Callable[..., Any]:
     """The function x -> y of the activation called `name`, of numbers of type `real`; of "", x itself."""
     if not name:
-        return define("nothing", "x", ["return x"], {})
-    return define(f"{name}_of", "x", [f"return {to_numba(CONTRACTS[name].formula)}"], {"real": real, **functions(real)})
+        return define("nothing", "x", ["return x"])
+    return define(f"{name}_of", "x", [f"return {to_numba(CONTRACTS[name].formula)}"], real=real, **functions(real))
 
 
 @cache
 def activation_grad(name: str, real: Any) -> Callable[..., Any]:
     """The function (g, x) -> the gradient of x, from g, the gradient of the activation's value; of "", g itself."""
     if not name:
-        return define("nothing_grad", "g, x", ["return g"], {})
+        return define("nothing_grad", "g, x", ["return g"])
     contract = CONTRACTS[f"{name}_grad"]
     value = [f"y = {to_numba(CONTRACTS[name].formula)}"] if contract.inputs[1].name == "y" else []
     return define(f"{contract.name}_of", "g, x", [*value, f"return {to_numba(contract.formula)}"],
-                  {"real": real, **functions(real)})
+                  real=real, **functions(real))
 
 
 @cache
@@ -49,19 +47,8 @@ def formula(name: str, real: Any) -> Callable[..., Any]:
     contract = CONTRACTS[name]
     names = [*(argument.name for argument in contract.inputs), *contract.params]
     names += [f"unused{i}" for i in range(PARAMS - len(contract.params))]
-    return define(f"{name}_of", ", ".join(names), [f"return {to_numba(contract.formula)}"], {"real": real, **functions(real)})
+    return define(f"{name}_of", ", ".join(names), [f"return {to_numba(contract.formula)}"], real=real, **functions(real))
 
 
 #: Most params of a formula.
 PARAMS = 4
-
-
-def define(name: str, arguments: str, lines: list[str], space: dict[str, Any]) -> Callable[..., Any]:
-    """A device function of this text, which sees the names in `space`."""
-    source = "\n    ".join([f"def {name}({arguments}):", *lines]) + "\n"
-    file = f"<{name} of {space.get('real', 'any')}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # so that errors can show the line
-    space = {**space, "__name__": __name__}
-    exec(compile(source, file, "exec"), space)  # noqa: S102 - our own contracts
-    space[name].source = source
-    return njit(inline="always")(space[name])

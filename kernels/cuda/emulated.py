@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..cpu import get_num_threads
 from . import emulator
-from .compiler import Compiled
+from .compiler import Compiled, cache_folder
 from .memory import ALIGNMENT
 
 MODES = ("fast", "checked", "reverse")
@@ -69,9 +70,10 @@ class Emulated:
         checked = self.mode != "fast"
         which = "checked" if checked else "fast"
         if which not in loaded:
-            loaded[which] = emulator.load(loaded[""].ptx, checked=checked)
+            loaded[which] = emulator.load(loaded[""].ptx, checked=checked, cache=cache_folder())
         order = "reverse" if self.mode == "reverse" else "forward"
-        loaded[which].run(grid, (threads, 1, 1), 0, packed, self.memory, order=order)
+        cores = 1 if checked else get_num_threads()
+        loaded[which].run(grid, (threads, 1, 1), 0, packed, self.memory, order=order, threads=cores)
 
     def synchronize(self) -> None:
         """Nothing is under way."""

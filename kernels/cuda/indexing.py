@@ -1,17 +1,28 @@
-"""Taking by index, and the gradients of it; indices are looked at before anything is read through them."""
+"""Taking by index, and the gradients of it; sums of a few weighted rows, the product with a sparse matrix.
+
+Indices are looked at before anything is read through them: a kernel finds the first wrong one, and the processor waits
+for its answer. Elements that are gathered have a thread each (or four neighbours do), and neighbouring threads follow the
+innermost axis, along which memory is read in lines whatever the index is. Where elements are scattered, several may meet
+in one place, and must do so in order: there a thread has a column, all that could meet, and walks down it.
+"""
 
 from typing import Any
 
 import numpy as np
 from numba import uint32
 
-from .compiler import kernel
-from .intrinsics import atomic_min, position
+from .axes import check_size
+from .compiler import Variant, kernel
+from .copy import ITEMS, fill, item_type
+from .intrinsics import atomic_min, divide, load4, position, store4
 from .launcher import cover, launch
 from .memory import DeviceArray, to_device, to_numpy
 
-#: Of the first wrong index where there is none.
+#: The place of the first wrong index where there is none.
 NOWHERE = 2**32 - 1
+
+
+# ---------------------------------------------------------------------------------------------------- the checks
 
 
 @kernel("index: i64*, first: u32*, length: i64, ignored: i64, n: u32", variants=((),))
@@ -26,6 +37,19 @@ def first_outside():
     return first_outside
 
 
+@kernel("start: i64*, first: u32*, weights: i64, n: u32", variants=((),))
+def first_not_rising():
+    """first[0] = the least i for which start[i] is not what it must be: 0 at first, `weights` at last, never less than before."""
+    def first_not_rising(start, first, weights, n):
+        i = position()
+        if i < n:
+            here = start[i]
+            before = start[uint32(i - 1)] if i > 0 else 0
+            if here < before or (i == 0 and here != 0) or (uint32(i + 1) == n and here != weights):
+                atomic_min(first, uint32(0), i)
+    return first_not_rising
+
+
 def outside(index: DeviceArray, length: int, ignore: int | None = None) -> int:
     """The place, in flat order, of the first index that is not in 0..length-1, nor `ignore`; -1 if there is none.
 
@@ -35,8 +59,13 @@ def outside(index: DeviceArray, length: int, ignore: int | None = None) -> int:
         if length == 0:
             return 0 if index.size else -1
         ignore = 0  # which is no wrong index
-    first = to_device(np.array([NOWHERE], np.uint32), index.device)
-    launch(first_outside(), cover(index.size), index, first, length, ignore, index.size)
+    return _first_found(first_outside(), index, length, ignore)
+
+
+def _first_found(search: Variant, array: DeviceArray, *expected: int) -> int:
+    """What the kernel finds in the array; -1 if nothing."""
+    first = to_device(np.array([NOWHERE], np.uint32), array.device)
+    launch(search, cover(array.size), array, first, *expected, array.size)
     found = int(to_numpy(first)[0])
     return -1 if found == NOWHERE else found
 
@@ -50,4 +79,135 @@ def check_indices(index: DeviceArray, length: int, name: str, ignore: int | None
     raise IndexError(f"{name}: index[{where}] is {to_numpy(index).flat[found]}, expected 0 to {length - 1}")
 
 
-CONTRACTS: dict[str, Any] = {}
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+@kernel("x: item*, index: i64*, y: item*, length: u32, inner: u32, rows: u32, n: u32",
+        variants=tuple((item, *way) for item in ITEMS.values() for way in ((1, True), (4, True), (1, False))))
+def gathered(item, each, by_rows):
+    """y[o,m,i] = x[o, place, i] with place = index[m] (by_rows) or index[o,m,i]; inner and n count units of `each`."""
+    def gathered(x, index, y, length, inner, rows, n):
+        i = position()
+        if i >= n:
+            return
+        row = divide(i, inner)
+        outer = divide(row, rows)
+        place = uint32(index[uint32(row - outer * rows)] if by_rows else index[i])
+        at = uint32((outer * length + place) * inner + (i - row * inner))
+        if each == 1:
+            y[i] = x[at]
+        else:
+            a, b, c, d = load4(x, uint32(at * 4))
+            store4(y, uint32(i * 4), a, b, c, d)
+    return gathered
+
+
+def _gather(name: str, x: DeviceArray, index: DeviceArray, y: DeviceArray, rows: int, by_rows: bool) -> None:
+    _, length, inner = x.shape
+    check_indices(index, length, name)
+    check_size(name, x, y)
+    each = 4 if by_rows and inner % 4 == 0 else 1
+    count = y.size // each
+    launch(gathered(item_type(x), each, by_rows), cover(count), x, index, y, length, inner // each, rows, count)
+
+
+def take(x: DeviceArray, index: DeviceArray, y: DeviceArray) -> None:
+    _gather("take", x, index, y, y.shape[1], True)
+
+
+def pick(x: DeviceArray, index: DeviceArray, y: DeviceArray) -> None:
+    _gather("pick", x, index, y, 1, False)
+
+
+def gather(x: DeviceArray, index: DeviceArray, y: DeviceArray) -> None:
+    _gather("gather", x, index, y, y.shape[1], False)
+
+
+# ------------------------------------------------------------------------------------------------------- writing
+
+
+@kernel("x: real*, index: i64*, y: real*, length: u32, inner: u32, rows: u32, columns: u32",
+        variants=tuple((dtype, *way) for dtype in (np.float32, np.float64) for way in ((True, True), (False, True), (False, False))))
+def scattered(real, by_rows, add):
+    """y[o, place, i] = (add: +=) x[o,m,i] in order of m, with place = index[m] (by_rows) or index[o,m,i]. A column is one
+    of all (o, i)."""
+    def scattered(x, index, y, length, inner, rows, columns):
+        column = position()
+        if column >= columns:
+            return
+        outer = divide(column, inner)
+        i = uint32(column - outer * inner)
+        at, end, m = uint32(outer * rows * inner + i), uint32(rows), uint32(0)
+        to = uint32(outer * length * inner + i)
+        while m < end:
+            place = uint32(to + uint32(index[m] if by_rows else index[at]) * inner)
+            y[place] = y[place] + x[at] if add else x[at]
+            m, at = uint32(m + 1), uint32(at + inner)
+    return scattered
+
+
+def _scatter(name: str, x: DeviceArray, index: DeviceArray, y: DeviceArray, rows: int, by_rows: bool, add: bool) -> None:
+    outer, length, inner = y.shape
+    check_indices(index, length, name)
+    check_size(name, x, y)
+    fill(y, 0)
+    launch(scattered(x.dtype, by_rows, add), cover(outer * inner), x, index, y, length, inner, rows, outer * inner)
+
+
+def take_grad(g: DeviceArray, index: DeviceArray, dx: DeviceArray, length: int) -> None:
+    _scatter("take_grad", g, index, dx, g.shape[1], True, True)
+
+
+def pick_grad(g: DeviceArray, index: DeviceArray, dx: DeviceArray, length: int) -> None:
+    _scatter("pick_grad", g, index, dx, 1, False, False)
+
+
+def scatter(x: DeviceArray, index: DeviceArray, y: DeviceArray, length: int, add: bool) -> None:
+    _scatter("scatter", x, index, y, x.shape[1], False, bool(add))
+
+
+# ----------------------------------------------------------------------------------------------- sparse matrices
+
+
+@kernel("x: real*, start: i64*, index: i64*, weight: real*, y: real*, length: u32, inner: u32, rows: u32, n: u32",
+        variants=((np.float32, 1), (np.float32, 4), (np.float64, 1), (np.float64, 4)))
+def csr_sums(real, each):
+    """inner and n count units of `each` columns."""
+    def csr_sums(x, start, index, weight, y, length, inner, rows, n):
+        i = position()
+        if i >= n:
+            return
+        row = divide(i, inner)
+        outer = divide(row, rows)
+        m, column = uint32(row - outer * rows), uint32(i - row * inner)
+        t, end = uint32(start[m]), uint32(start[uint32(m + 1)])
+        a, b, c, d = real(0), real(0), real(0), real(0)
+        while t < end:
+            at = uint32((outer * length + uint32(index[t])) * inner + column)
+            if each == 1:
+                a += weight[t] * x[at]
+            else:
+                x0, x1, x2, x3 = load4(x, uint32(at * 4))
+                share = weight[t]
+                a, b, c, d = a + share * x0, b + share * x1, c + share * x2, d + share * x3
+            t = uint32(t + 1)
+        if each == 1:
+            y[i] = a
+        else:
+            store4(y, uint32(i * 4), a, b, c, d)
+    return csr_sums
+
+
+def csr_matmul(x: DeviceArray, start: DeviceArray, index: DeviceArray, weight: DeviceArray, y: DeviceArray) -> None:
+    _, length, inner = x.shape
+    if _first_found(first_not_rising(), start, index.size) >= 0:
+        raise ValueError(f"csr_matmul: start must rise from 0 to {index.size}, the number of weights")
+    check_indices(index, length, "csr_matmul")
+    check_size("csr_matmul", x, y, weight)
+    each = 4 if inner % 4 == 0 else 1
+    count = y.size // each
+    launch(csr_sums(x.dtype, each), cover(count), x, start, index, weight, y, length, inner // each, y.shape[1], count)
+
+
+CONTRACTS: dict[str, Any] = {"take": take, "take_grad": take_grad, "pick": pick, "pick_grad": pick_grad, "gather": gather,
+                             "scatter": scatter, "csr_matmul": csr_matmul}

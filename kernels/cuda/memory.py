@@ -85,6 +85,9 @@ class Allocator:
             self._shelves.setdefault(block.room, []).append(block.address)
             self.kept += block.room
 
+    def reset_peak(self) -> None:
+        self.peak = self.in_use
+
     def clear(self) -> None:
         """Give all unused memory back."""
         with self._lock:
@@ -154,14 +157,17 @@ class DeviceArray:
         """The number of the GPU, for others to look at this array: all that was started on it is done."""
         kind, _, ordinal = self.device.name.partition(":")
         if kind != "cuda":
-            raise AttributeError(f"this array is on {self.device.name}, whose memory no GPU sees")
+            raise BufferError(f"this array is on {self.device.name}, whose memory no GPU sees: move it with .to('cpu')")
         self.device.synchronize()  # whoever asks may read on another stream
         return int(ordinal)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """For CuPy, Numba and PyTorch to look at the same memory."""
-        self._on_gpu()
+        try:
+            self._on_gpu()
+        except BufferError as error:
+            raise AttributeError(str(error)) from None  # so that `hasattr` is False
         return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3,
                 "strides": None}
 

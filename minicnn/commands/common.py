@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..device import get_num_threads, set_num_threads
+from ..device import get_num_threads, resolve, set_num_threads
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,15 +20,16 @@ def is_path(name: str) -> bool:
     return os.sep in name or (os.altsep or os.sep) in name or name in (".", "..") or name.endswith(".safetensors")
 
 
-def load_run(run: str) -> "Module":
-    """The model of a run."""
+def load_run(run: str, device: str = "cpu") -> "Module":
+    """The model of a run, on a device."""
     from ..models import load
     from ..nn import Module
 
+    resolve(device)
     model = load(run)
     if not isinstance(model, Module):
         raise ValueError(f"{run} holds weights, but not which model they belong to")
-    return model
+    return model.to(device)
 
 
 def set_threads(threads: int | None) -> None:

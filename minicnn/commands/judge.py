@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 @click.command(short_help="How good the model of a run is.")
 @click.argument("run")
 @click.option("--data", metavar="DIR", help="Folder of the data; only the test files are read.  [default: as in train]")
+@click.option("--device", default="cpu", show_default=True, help="Where to compute.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(run: str, data: str | None, as_json: bool) -> None:
+def evaluate(run: str, data: str | None, device: str, as_json: bool) -> None:
     """How well the model of RUN does on the test pictures in DIR.
 
     RUN is a folder that `minicnn train` wrote, or its model.safetensors. Row i, column j of the confusion matrix counts
@@ -26,7 +27,7 @@ def evaluate(run: str, data: str | None, as_json: bool) -> None:
     from ..train.judging import evaluate_model
     from ..train.recipes import find
 
-    model = load_run(run)
+    model = load_run(run, device)
     config = getattr(model, "config", {})
     recipe = find(config.get("recipe") or config["model"])
     if data is None and recipe.drawn is not None:
@@ -62,8 +63,9 @@ def _written(value: Any) -> str:
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes to name.")
 @click.option("--invert", is_flag=True, help="Swap light and dark first, as for digits in ink on paper.")
+@click.option("--device", default="cpu", show_default=True, help="Where to compute.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def predict(run: str, images: tuple[str, ...], top: int, invert: bool, as_json: bool) -> None:
+def predict(run: str, images: tuple[str, ...], top: int, invert: bool, device: str, as_json: bool) -> None:
     """What the model of RUN says of each picture file: the likeliest classes and their probabilities.
 
     Each picture is cropped about its centre and scaled to what the model was trained with. One that can't be read is
@@ -71,7 +73,7 @@ def predict(run: str, images: tuple[str, ...], top: int, invert: bool, as_json: 
     """
     from ..data import read_picture
 
-    model = load_run(run)
+    model = load_run(run, device)
     pictures = [read_picture(image, model.input_shape) for image in images]
     answers = [{"image": image, **answer(model, 255 - picture if invert else picture, top)}
                for image, picture in zip(images, pictures, strict=True)]
@@ -94,10 +96,11 @@ def answer(model: "Module", picture: "np.ndarray", top: int) -> dict[str, Any]:
 
     from ..nn import evaluating
     from ..tensor import tensor
-    from ..train.judging import check_numbers, class_names, most_likely, probabilities, threshold_of
+    from ..train.judging import check_numbers, class_names, device_of, most_likely, probabilities, threshold_of
 
     with evaluating(model):
-        logits = model(tensor(picture[None].astype(np.float32) / np.float32(255))).numpy()
+        x = tensor(picture[None].astype(np.float32) / np.float32(255), device=device_of(model))
+        logits = model(x).numpy()
     check_numbers(logits)
     chances = probabilities(logits)[0]
     names = class_names(model, len(chances))

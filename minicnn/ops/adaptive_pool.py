@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..tape import op
-from ..tensor import Tensor
+from ..tensor import Tensor, zeros
 from .arguments import is_int
+from .constants import constant
 from .pool_1d_3d import max_pool_of
 from .pool_arguments import PoolWindows, need_picture
 from .shape import Take, concat
@@ -87,17 +88,17 @@ def _largest(x: Tensor, sizes: tuple[int, ...], return_indices: bool) -> Any:
     shape, axes = x.shape[1:-1], list(zip(x.shape[1:-1], sizes, strict=True))
     for axis, (length, count) in enumerate(axes, 1):
         if count == 0 or length % count:
-            x = _taken(x, axis, Tensor(_places(length, count).reshape(-1)).to(x.device))
+            x = _taken(x, axis, _place_row(x.device, length, count))
     if 0 in sizes:
         y = x.reshape((x.shape[0], *sizes, x.shape[-1]))
-        return (y, Tensor(np.zeros(y.shape, np.int64))) if return_indices else y
+        return (y, zeros(y.shape, dtype=np.int64, device=x.device)) if return_indices else y
     kernel = tuple(side // count for side, count in zip(x.shape[1:-1], sizes, strict=True))
     none = (0,) * len(kernel)
     pooled = max_pool_of(x, PoolWindows(kernel, kernel, none, (1,) * len(kernel), sizes), return_indices)
     if not return_indices or shape == x.shape[1:-1]:
         return pooled
     y, places = pooled
-    return y, _taken(_origins(tuple(axes)).to(x.device), 0, places.reshape((-1,))).reshape(places.shape)
+    return y, _taken(_origins(x.device, *axes), 0, places.reshape((-1,))).reshape(places.shape)
 
 
 def _taken(x: Tensor, axis: int, places: Tensor) -> Tensor:
@@ -107,15 +108,21 @@ def _taken(x: Tensor, axis: int, places: Tensor) -> Tensor:
     return Take.apply(folded, places).reshape((*before, len(places), *after))
 
 
-@lru_cache(maxsize=256)
-def _origins(axes: tuple[tuple[int, int], ...]) -> Tensor:
+@constant
+def _place_row(length: int, count: int) -> np.ndarray:
+    """The places of all windows one after the other."""
+    return _places(length, count).reshape(-1)
+
+
+@constant
+def _origins(*axes: tuple[int, int]) -> np.ndarray:
     """For each place among the windows laid side by side its place in x, both in the flattened spatial axes. axes: the
     lengths of x and the numbers of windows."""
     origin = np.zeros(1, np.int64)
     for length, count in axes:
         along = _places(length, count).reshape(-1) if length % count else np.arange(length)
         origin = (origin[:, None] * length + along).reshape(-1)
-    return Tensor(origin)
+    return origin
 
 
 def _average(name: str, x: Tensor, axes: int, output_size: Any) -> Tensor:

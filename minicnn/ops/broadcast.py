@@ -4,11 +4,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..device import resolve
+from .. import device as devices
 from ..dispatch import dispatch
 from ..tape import Function
 from ..tensor import DTYPES, FLOATS, Tensor, method
 from .arguments import dtype_of
+from .constants import scalar
 
 FLOAT32, INT64 = DTYPES[0], DTYPES[2]
 
@@ -74,23 +75,23 @@ def operand(op_name: str, value: Any, like: Tensor) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, bool | np.bool_):
-        return Tensor(np.asarray(value, like.dtype))
+        return scalar(value, like.dtype, like.device)
     if isinstance(value, int | np.integer):
         if like.dtype == INT64 and not -(1 << 63) <= value < 1 << 63:
             raise OverflowError(f"{op_name}: {value} does not fit into int64")
-        return Tensor(np.asarray(value, like.dtype if like.dtype in (*FLOATS, INT64) else INT64))
+        return scalar(value, like.dtype if like.dtype in (*FLOATS, INT64) else INT64, like.device)
     if isinstance(value, float | np.floating):
-        return Tensor(np.asarray(value, like.dtype if like.dtype in FLOATS else FLOAT32))
+        return scalar(value, like.dtype if like.dtype in FLOATS else FLOAT32, like.device)
     if isinstance(value, np.ndarray) and value.dtype in DTYPES:
         return Tensor(np.ascontiguousarray(value))
     raise TypeError(f"{op_name}: expected a Tensor or a number, got {type(value).__name__}")
 
 
-def operands(op_name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+def operands(op_name: str, a: Any, b: Any, device: str = "cpu") -> tuple[Tensor, Tensor]:
     """Both sides of a binary op as tensors of one dtype. Numbers take the dtype of the other side; a float number
-    makes an integer tensor float32, as in PyTorch. Two tensors must agree."""
+    makes an integer tensor float32, as in PyTorch. Two tensors must agree. device: for two numbers."""
     if not isinstance(a, Tensor):
-        b = b if isinstance(b, Tensor) else operand(op_name, b, Tensor(np.zeros((), FLOAT32)))
+        b = b if isinstance(b, Tensor) else operand(op_name, b, scalar(0, FLOAT32, device))
         a = operand(op_name, a, b)
         a, b = _agree(a, b, a_number=True)
     elif not isinstance(b, Tensor):
@@ -133,10 +134,22 @@ def to(tensor: Tensor, target: Any) -> Tensor:
     return tensor if tensor.dtype == dtype else Cast.apply(tensor, dtype=dtype)
 
 
+class Move(Function):
+    """A copy on another device; its gradient goes the way back."""
+
+    device: str
+
+    def forward(self, x: Any) -> Any:
+        self.before = devices.of(x)
+        return devices.transfer(x, self.device)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return Move.apply(grad, device=self.before)
+
+
 def to_device(tensor: Tensor, device: str) -> Tensor:
-    if resolve(device) == tensor.device:
-        return tensor
-    raise RuntimeError(f"no way from {tensor.device} to {device}")
+    there = devices.resolve(device)
+    return tensor if tensor.device == there else Move.apply(tensor, device=there)
 
 
 method(to)

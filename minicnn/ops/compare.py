@@ -50,7 +50,7 @@ def where(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
     need_tensor("where", condition=condition)
     if condition.dtype != np.bool_:
         raise TypeError(f"where: condition must be bool, got {condition.dtype}")
-    return Where.apply(condition, *operands("where", a, b))
+    return Where.apply(condition, *operands("where", a, b, condition.device))
 
 
 def mask(x: Tensor, condition: Tensor) -> Tensor:

@@ -256,7 +256,7 @@ def with_planes(x: Any, front: int, back: int) -> Any:
     if front == back == 0:
         return x
     n, planes, *plane = x.shape
-    y = memory.empty((n, front + planes + back, *plane), x.dtype)
+    y = memory.empty_like(x, (n, front + planes + back, *plane))
     dispatch("fill", y, value=0.0)
     steps = strides_of(y.shape)
     write(y, x, steps, front * steps[1])

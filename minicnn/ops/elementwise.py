@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from .. import device as devices
 from ..dispatch import dispatch
 from ..tape import op
 from ..tensor import FLOATS, Tensor, method, zeros
 from .arguments import need_tensor
 from .broadcast import FLOAT32, Binary, Unary, operands
 from .compare import mask, where
+from .constants import scalar
 
 # ------------------------------------------------------------------------------------------------------- arithmetic
 
@@ -67,7 +69,7 @@ class PowNumber(Unary):
             return dispatch("mul", x, x)
         if self.exponent == 0.5:
             return dispatch("sqrt", x)
-        return dispatch("pow", x, np.asarray(self.exponent, x.dtype))
+        return dispatch("pow", x, scalar(self.exponent, x.dtype, devices.of(x)).array)
 
     def backward(self, grad):
         (x,) = self.saved

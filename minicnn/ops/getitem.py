@@ -104,7 +104,7 @@ def _with_arrays(x: Tensor, parts: list[Any]) -> Tensor:
     sizes = front.shape[: len(joined)]
     index = _flat_index([ints[i] for i in joined], sizes)
     rest = front.shape[len(joined) :]
-    taken = Take.apply(front.reshape((1, prod(sizes), prod(rest))), tensor(index.reshape(-1)))
+    taken = Take.apply(front.reshape((1, prod(sizes), prod(rest))), tensor(index.reshape(-1), device=x.device))
     result = taken.reshape((*index.shape, *rest))
     if together and joined[0] > 0:  # the arrays' dimensions go where the first array stood
         n, before = index.ndim, joined[0]

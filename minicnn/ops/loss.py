@@ -10,6 +10,7 @@ from ..tape import Function, op
 from ..tensor import FLOATS, Tensor
 from .arguments import need_float, need_tensor
 from .compare import mask, where
+from .constants import counting
 from .definition import gradients_of_definition
 from .elementwise import log, maximum
 from .reduce import Pick, log_softmax, scaled_sum, softmax
@@ -104,7 +105,7 @@ class CrossEntropyGrad(Function):
     def definition(self, g, x, index):
         counted = index != self.ignore
         column = where(counted, index, 0).reshape((-1, 1))
-        hit = Tensor(np.arange(x.shape[1])).to(x.device) == column
+        hit = counting(x.device, x.shape[1]) == column
         g = mask(g, counted).reshape((-1, 1))
         return (g * softmax(x, dim=1) - mask(g.expand(x.shape), hit),)
 
@@ -379,7 +380,7 @@ def multi_margin_loss(
     rows, classes = _class_rows(name, input, target, weight)
     count = rows.shape[1]
     _check_classes(name, classes.numpy(), count, -1 - count)
-    others = Tensor(np.arange(count)).reshape((1, count)) != classes.reshape((rows.shape[0], 1))
+    others = counting(rows.device, count).reshape((1, count)) != classes.reshape((rows.shape[0], 1))
     gap = rows - _picked(rows, classes).reshape((rows.shape[0], 1)) + margin
     values = mask(gap if p == 1 else gap * gap, others & (gap > 0))
     if weight is not None:

@@ -26,9 +26,9 @@ class MatMul(Function):
     def forward(self, a, b, bias):
         single = a.ndim == 2
         if single:
-            a, b = a[None], b[None]
+            a, b = a.reshape(1, *a.shape), b.reshape(1, *b.shape)
         y = dispatch("matmul", a, b, bias, transpose_a=self.transpose_a, transpose_b=self.transpose_b)
-        return y[0] if single else y
+        return y.reshape(y.shape[1:]) if single else y
 
     def backward(self, grad):
         a, b = self.saved

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..tape import op
 from ..tensor import Tensor
+from .constants import constant
 from .indexing import gather
 from .pool import avg_pool_planes, check_divisor, max_pool_planes
 from .pool_arguments import PoolWindows, windows_over
@@ -53,11 +54,17 @@ def max_pool_of(x: Tensor, windows: PoolWindows, return_indices: bool = False) -
     return y.reshape(shape), _places(pooled[1], among_planes, depth, height * width).reshape(shape)
 
 
+@constant
+def _firsts(depth: int, plane: int) -> np.ndarray:
+    """The first place of each plane of a volume, for places (N, D, ...)."""
+    return np.arange(depth).reshape(1, depth, 1) * plane
+
+
 def _places(in_plane: Tensor, among_planes: Tensor, depth: int, plane: int) -> Tensor:
     """in_plane: for each window of each plane, (N * D, P, Q, C), which place won there. among_planes: for each window
     of the volume which of those did, (N, D_out, P * Q, C)."""
     n, depth_out, windows, channels = among_planes.shape
-    before = Tensor(np.arange(depth).reshape(1, depth, 1) * plane).to(in_plane.device)
+    before = _firsts(in_plane.device, depth, plane)
     in_volume = in_plane.reshape((n, depth, windows * channels)) + before
     return gather(
         in_volume.reshape((n, depth * windows, channels)), among_planes.reshape((n, depth_out * windows, channels))

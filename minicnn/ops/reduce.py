@@ -89,7 +89,8 @@ class ChannelSum(Function):
 
     def forward(self, x):
         self.shape = x.shape
-        return dispatch("reduce_sum", x.reshape(1, prod(x.shape[:-1]), x.shape[-1]), scale=1.0)[0]
+        y = dispatch("reduce_sum", x.reshape(1, prod(x.shape[:-1]), x.shape[-1]), scale=1.0)
+        return y.reshape(x.shape[-1:])
 
     def backward(self, grad):
         return grad.expand(self.shape)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import memory
+from ..assign import strides_of, write
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import Tensor, method
@@ -18,23 +19,9 @@ from .arguments import axes, axis, need_tensor, shape_of
 from .broadcast import sum_to
 
 
-def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
-    """Elements from one index to the next along each dimension of a contiguous array."""
-    steps, step = [], 1
-    for size in reversed(shape):
-        steps.append(step)
-        step *= size
-    return tuple(reversed(steps))
-
-
 def walk(x: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
     """The raw array of `shape` read from x along strides."""
     return dispatch("strided_get", x.reshape(-1), shape=shape, strides=strides, offset=offset).reshape(shape)
-
-
-def write(y: Any, x: Any, strides: tuple[int, ...], offset: int) -> None:
-    """Write x into the raw array y along strides."""
-    dispatch("strided_set", y.reshape(-1), x.reshape(-1), shape=x.shape, strides=strides, offset=offset)
 
 
 class Reshape(Function):
@@ -81,7 +68,7 @@ class StridedPut(Function):
 
     def forward(self, x):
         self.shape = x.shape
-        y = memory.empty(self.size, x.dtype)
+        y = memory.empty_like(x, self.size)
         dispatch("fill", y, value=self.value)
         write(y, x, self.strides, self.offset)
         return y
@@ -114,7 +101,7 @@ class Concat(Function):
         first = arrays[0]
         self.lengths = [a.shape[self.dim] for a in arrays]
         shape = (*first.shape[: self.dim], sum(self.lengths), *first.shape[self.dim + 1 :])
-        y, steps, start = memory.empty(shape, first.dtype), strides_of(shape), 0
+        y, steps, start = memory.empty_like(first, shape), strides_of(shape), 0
         for a in arrays:
             write(y, a, steps, start * steps[self.dim])
             start += a.shape[self.dim]

@@ -22,6 +22,7 @@ class SparseMatrix:
 
     def __init__(self, columns: int, start: np.ndarray, index: np.ndarray, weight: np.ndarray):
         self.columns, self.start, self.index, self.weight = columns, start, index, weight
+        self._arrays: dict[Any, tuple[Any, ...]] = {}
 
     @classmethod
     def of_rows(cls, columns: int, rows: Sequence[tuple[Sequence[int], Sequence[float]]]) -> "SparseMatrix":
@@ -40,8 +41,12 @@ class SparseMatrix:
         return other
 
     def arrays(self, dtype: np.dtype, device: str) -> tuple[Any, ...]:
-        """start, index and weight, as a kernel takes them."""
-        return tuple(devices.transfer(a, device) for a in (self.start, self.index, self.weight.astype(dtype)))
+        """start, index and weight, as a kernel takes them; moved there once."""
+        found = self._arrays.get((dtype, device))
+        if found is None:
+            arrays = self.start, self.index, self.weight.astype(dtype)
+            found = self._arrays[dtype, device] = tuple(devices.transfer(a, device) for a in arrays)
+        return found
 
 
 class CsrMatMul(Function):

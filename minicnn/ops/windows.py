@@ -12,6 +12,7 @@ from .. import device as devices
 from .. import memory
 from ..dispatch import dispatch
 from ..tape import Function
+from .constants import constant
 from .shape import walk
 
 
@@ -27,17 +28,22 @@ def add_windows(y: Any, size: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     1, and its length is a unit that divides all strides.
     """
     if not y.size:
-        x = memory.empty(size, y.dtype)
+        x = memory.empty_like(y, size)
         dispatch("fill", x, value=0.0)
         return x
     parts, unit = y.shape[0], y.shape[-1]
-    place = np.zeros((1,) * (y.ndim - 2), np.int64)
-    for axis, (count, stride) in enumerate(zip(y.shape[1:-1], strides[1:-1], strict=True)):
-        steps = np.arange(count, dtype=np.int64) * (stride // unit)
-        place = place + steps.reshape(-1, *(1,) * (y.ndim - 3 - axis))
-    index = devices.transfer(place.reshape(-1), devices.of(y))
-    return dispatch("take_grad", y.reshape(parts, place.size, unit), index,
+    index = _places(devices.of(y), y.shape[1:-1], tuple(stride // unit for stride in strides[1:-1])).array
+    return dispatch("take_grad", y.reshape(parts, index.size, unit), index,
                     length=prod(size) // (parts * unit)).reshape(size)
+
+
+@constant
+def _places(counts: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """Where a walk comes by: the sums of index * stride for all indices below `counts`, in order."""
+    place = np.zeros(1, np.int64)
+    for count, stride in zip(counts, strides, strict=True):
+        place = (place[:, None] + np.arange(count) * stride).reshape(-1)
+    return place
 
 
 class ReadWindows(Function):

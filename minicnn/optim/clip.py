@@ -44,7 +44,8 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
         if not factor >= 1:  # NaN goes on, and is seen
             for grad in gradients:
                 grad.copy_(grad * factor)
-    return tensor(norm, dtype=gradients[0].dtype if gradients else np.float32)
+    like = {"dtype": gradients[0].dtype, "device": gradients[0].device} if gradients else {"dtype": np.float32}
+    return tensor(norm, **like)
 
 
 def _norm(gradients: list[Tensor], norm_type: float) -> float:

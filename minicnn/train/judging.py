@@ -22,6 +22,11 @@ def loader(examples: data.Dataset, device: str = "cpu") -> data.DataLoader:
     return data.DataLoader(examples, batch_size=EVALUATION_BATCH, transform=ToFloat(), device=device)
 
 
+def device_of(model: Module) -> str:
+    """Where a model computes."""
+    return next((own.device for own in [*model.parameters(), *model.buffers()]), "cpu")
+
+
 def class_names(model: Module, count: int) -> list[str]:
     """The names of the classes that the model was trained with, or their numbers where it knows no names. ValueError
     if it has other names than the `count` that its outputs are for."""
@@ -38,7 +43,7 @@ def threshold_of(model: Module) -> float:
 
 def evaluate_model(model: Module, examples: data.Dataset) -> dict[str, Any]:
     """The mean loss and `binary_report` or `class_report` of a model on labelled examples."""
-    outputs, labels = predict(model, loader(examples))
+    outputs, labels = predict(model, loader(examples, device_of(model)))
     return judge(model, outputs, labels)
 
 
@@ -66,7 +71,7 @@ def check_numbers(outputs: np.ndarray) -> None:
 
 def choose_threshold(model: Module, validation: data.Dataset, false_alarm_cost: float, miss_cost: float) -> float:
     """The threshold of a detector that costs least on the validation examples."""
-    outputs, labels = predict(model, loader(validation))
+    outputs, labels = predict(model, loader(validation, device_of(model)))
     return best_threshold(labels, outputs, false_alarm_cost, miss_cost).threshold
 
 

@@ -16,7 +16,7 @@ from ..nn import Module
 from .callbacks import EarlyStopping
 from .evaluation import predict
 from .history import History
-from .judging import class_names, judge, loader, probabilities, threshold_of
+from .judging import class_names, device_of, judge, loader, probabilities, threshold_of
 from .recipes import Examples, Recipe
 from .report import confusion_matrix_figure, learning_curves, mistakes_figure
 from .run import CONFIG_FILE, write_json
@@ -28,7 +28,7 @@ def write_results(folder: Path, recipe: Recipe, examples: Examples, settings: Se
            learned: int) -> dict[str, Any]:
     """Judge the model on the test examples and write the files of the run."""
     model = trainer.model
-    outputs, labels = predict(model, loader(examples.test))
+    outputs, labels = predict(model, loader(examples.test, device_of(model)))
     metrics = {"data": examples.source, "synthetic": examples.synthetic, "train_examples": learned,
                "epochs": trainer.epoch, "best_epoch": _best_epoch(trainer), **judge(model, outputs, labels)}
     save(model, folder / MODEL_FILE)
@@ -52,7 +52,8 @@ def _config(recipe: Recipe, examples: Examples, settings: Settings, trainer: Tra
         "data": source,
         "recipe": {"name": recipe.name, "optimizer": type(trainer.optimizer).__name__, **asdict(settings)},
         "machine": {"minicnn": __version__, "numpy": np.__version__, "vector_level": cpu.level,
-                    "threads": get_num_threads(), "seconds": round(trainer.seconds, 1)},
+                    "threads": get_num_threads(), "device": device_of(trainer.model),
+                    "seconds": round(trainer.seconds, 1)},
     }
 
 

@@ -23,11 +23,14 @@ from .gradients import input_x_gradient, integrated_gradients, saliency, smooth_
 from .looking import region
 from .maximize import Priors, filter_sheet, maximize_activation
 from .metrics import deletion_curve, insertion_curve, road
+from .patches import top_patches
 from .perturb import feature_ablation, occlusion
 from .randomization import randomization_check
+from .receptive import receptive_field
 
 __all__ = ["Priors", "ablation_cam", "activations", "dead_share", "deconvnet", "deep_dream", "deletion_curve",
            "eigen_cam", "feature_ablation", "figures", "filter_sheet", "filters", "grad_cam", "grad_cam_plus_plus",
            "guided_backprop", "guided_grad_cam", "hires_cam", "input_x_gradient", "insertion_curve",
-           "integrated_gradients", "layer_cam", "maximize_activation", "occlusion", "randomization_check", "region",
-           "report", "road", "saliency", "score_cam", "smooth_grad", "var_grad", "xgrad_cam"]  # fmt: skip
+           "integrated_gradients", "layer_cam", "maximize_activation", "occlusion", "randomization_check",
+           "receptive_field", "region", "report", "road", "saliency", "score_cam", "smooth_grad", "top_patches",
+           "var_grad", "xgrad_cam"]  # fmt: skip

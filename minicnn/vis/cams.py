@@ -1,11 +1,7 @@
-"""Class activation maps: which places of a layer's output the score comes from.
+"""Class activation maps: which places of a layer's output the score comes from. All are called as `grad_cam` is.
 
-All are called (model, x, target=None, layer=None, relu=True, upsample=False): x and target as in gradients.py. layer: a
-dotted name, whose output is looked at; the last convolution with its activation unless given (layers.py says which that
-is). They give (N, h, w), the layer's size; relu=False the signed map, where below 0 speaks against the target;
-upsample=True the picture's size. All take the `MapOptions` of class_maps.py too: normalize=True scales a map to 0..1.
-
-A layer may be one of a sequence or a volume too: (N, L, C) gives maps (N, l), (N, D, H, W, C) gives (N, d, h, w).
+Each is a formula for the activations a (n, h, w, C) of a layer and the gradients g of the scores by them; Score-CAM and
+Ablation-CAM do without gradients. What they share is in class_maps.py.
 """
 
 from collections.abc import Callable
@@ -37,6 +33,15 @@ def grad_cam(model: Module, x: Pictures, target: Target = None, layer: str | Non
              upsample: bool = False, **options: Unpack[MapOptions]) -> np.ndarray:
     """The channels added up, each weighted with its mean gradient. Selvaraju et al. 2016, "Grad-CAM".
 
+    x, target: as for `saliency`. layer: the dotted name of the one whose output is looked at, (N, h, w, C); unless
+    given the last convolution, with the activation or the block that belongs to it (`last_convolution` in layers.py).
+    relu: what is below 0, against the target, is 0; False gives the signed map. upsample: bring the map to the size of
+    the picture, bilinear. normalize: scale each map to 0..1, as it is drawn. batch_size, progress: as for `saliency`.
+
+    Returns (N, h, w), float32, or float64 if the model is; of a sequence (N, l), of a volume (N, d, h, w). A warning
+    says for which pictures the map is 0 everywhere. ValueError for a layer that is not there, runs several times or has
+    no places.
+
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Conv2d(3, 4, 3), mc.nn.ReLU(), mc.nn.Flatten(), mc.nn.Linear(144, 2))
     >>> x = mc.ones(5, 8, 8, 3)
@@ -67,10 +72,10 @@ def grad_cam_plus_plus(model: Module, x: Pictures, target: Target = None, layer:
 
 
     def combine(a: np.ndarray, g: np.ndarray) -> np.ndarray:
-        rising = np.where(g > 0, g, 1)  # divided by g^2: what is not above 0 has no weight anyway
-        below = 2 + a.sum(axis=space(a), keepdims=True) * rising + epsilon / rising**2
-        share = np.divide(1, below, out=np.zeros_like(below), where=below != 0)
-        return weighted(a, (np.maximum(g, 0) * share).sum(axis=space(a)))
+        rising = np.maximum(g, 0)
+        below = 2 * rising**2 + a.sum(axis=space(a), keepdims=True) * rising**3 + epsilon
+        share = np.divide(rising**2, below, out=np.zeros_like(below), where=below != 0)
+        return weighted(a, (rising * share).sum(axis=space(a)))
 
     return draw("grad_cam_plus_plus", by_gradient(combine), model, x, target, layer, relu, upsample, options)
 

@@ -1,8 +1,8 @@
-"""Back through the rectifiers by other rules than the derivative, so that what drives a layer shows more clearly.
+"""Back through the rectifiers by other rules than the derivative: guided backpropagation, and the deconvnet.
 
-A rule holds for every relu and relu6 on the way, layer or function. (captum's holds for ReLU layers only, and where a
-ReLU's input is used elsewhere too it changes that gradient as well.) Other activations pass back their derivative. x
-and target as in gradients.py.
+A rule holds for every relu and relu6 on the way, layer or function. Other activations pass back their derivative, and
+so do clip and maximum. (captum's rules hold for ReLU layers only, and where a ReLU's input is used elsewhere too they
+change that gradient as well.)
 """
 
 from collections.abc import Callable, Sequence
@@ -33,10 +33,11 @@ def _rectified(slopes: Tensor, derivative: Gradient) -> Tensor:
 def guided_backprop(model: Module, x: Tensor | np.ndarray, target: Target = None, *, batch_size: int = 32,
                     progress: Progress | None = None) -> np.ndarray:
     """The gradient of the score by the picture, where rectifiers pass back only what is above 0, and only where they
-    let something through. Springenberg et al. 2014, "Striving for simplicity".
+    let something through. Springenberg et al. 2014, "Striving for simplicity". Arguments and result as for `saliency`.
 
-    Sharp, but mostly about edges: it hardly changes where the layers near the output are drawn anew (Adebayo et al.
-    2018, "Sanity checks for saliency maps").
+    The rule is for relu and relu6; other activations pass back their derivative. Sharp, but mostly about edges: it
+    hardly changes where the layers near the output are drawn anew (Adebayo et al. 2018, "Sanity checks for saliency
+    maps").
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Conv2d(3, 4, 3), mc.nn.ReLU(), mc.nn.Flatten(), mc.nn.Linear(144, 2))
@@ -52,8 +53,8 @@ def guided_grad_cam(model: Module, x: Tensor | np.ndarray, target: Target = None
     """Guided backpropagation times Grad-CAM: fine where it looks, and about the target. Selvaraju et al. 2016,
     "Grad-CAM".
 
-    layer: the one of Grad-CAM, as there. smooth: Grad-CAM is brought to the size of the picture by bilinear
-    interpolation, as in the paper, not from the nearest place.
+    x, target and result as for `saliency`. layer: as for `grad_cam`. smooth: Grad-CAM is brought to the size of the
+    picture by bilinear interpolation, as in the paper, not from the nearest place.
 
     >>> import minicnn as mc
     >>> mc.manual_seed(0)
@@ -62,9 +63,9 @@ def guided_grad_cam(model: Module, x: Tensor | np.ndarray, target: Target = None
     >>> mc.vis.guided_grad_cam(model, x).shape
     (1, 8, 8, 3)
     """
-    fine = guided_backprop(model, x, target, batch_size=batch_size, progress=progress)
     coarse = draw("guided_grad_cam", by_gradient(mean_gradient_map), model, x, target, layer, True, False,
                   {"batch_size": batch_size})
+    fine = guided_backprop(model, x, target, batch_size=batch_size, progress=progress)
     return fine * resized(coarse, fine.shape[1:-1], linear=smooth)[..., None]
 
 
@@ -75,9 +76,11 @@ def deconvnet(model: Module, x: Tensor | np.ndarray, target: Target = None, laye
     (switches), rectified at each rectifier whatever that let through, and convolved with the filters turned round. The
     map has a sign. Zeiler & Fergus 2013, "Visualizing and understanding convolutional networks".
 
-    Without a layer, from the score of the target. With one, as in the paper, from its strongest activation alone: that
-    of `channel`, one for all pictures or one for each; of all its channels if that is None; or from the map `start`,
-    (N, h, w, C) as the layer gives them. Norms are no part of the paper: they pass back what their derivative says.
+    x and result as for `saliency`. Without a layer it starts from the score of the target; with one, as in the paper,
+    from its strongest activation alone: that of `channel`, one for all pictures or one for each; of all its channels if
+    that is None; or from the map `start`, (N, h, w, C) as the layer gives them. Norms and
+    average pooling are no part of the paper: they pass back what their derivative says, as activations other than relu
+    and relu6 do.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Conv2d(3, 4, 3), mc.nn.ReLU(), mc.nn.MaxPool2d(2), mc.nn.Conv2d(4, 2, 3))

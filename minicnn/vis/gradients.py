@@ -1,9 +1,6 @@
-"""Attributions by gradient: how the score changes with each value of the picture.
+"""Attributions by gradient: how the score changes with each value of the picture. All are called as `saliency` is.
 
-All take x (N, H, W, C), or a batch of whatever the model reads, as a float Tensor or array, and bring it to the model's
-device and dtype. target: None, the single logit or each picture's highest; a class, or one for each picture; a function
-of the model's outputs that gives (N,). They give an array laid out like x, float32, or float64 if the model is. The map
-of a picture is that of its own score, and doesn't depend on the other pictures.
+The map of a picture is that of its own score, and doesn't depend on the other pictures of the batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,8 +19,16 @@ def saliency(model: Module, x: Tensor | np.ndarray, target: Target = None, absol
     """The gradient of the score by the picture, with its sign. Simonyan et al. 2013, "Deep inside convolutional
     networks".
 
-    absolute: its size. positive: itself where it is above 0, else 0. The paper draws the largest size over the
-    channels: `saliency(..., absolute=True).max(axis=-1)`.
+    x: (N, H, W, C), or a batch of whatever the model reads, a float Tensor or array; brought to the model's device and
+    dtype. target: what the score is. None: the model's single logit, or each picture's highest; a class, or one for
+    each picture; or a function of the model's outputs that gives (N,), as `region` makes them. A softmax, log_softmax
+    or sigmoid that is the last thing the model does is looked through to the logits. absolute: the size of the
+    gradient. positive: itself where it is above 0, else 0. batch_size: how many pictures a pass takes. progress: called
+    as `progress(done, total)` after each.
+
+    Returns an array laid out like x, float32, or float64 if the model is. The paper draws the largest size over the
+    channels: `saliency(..., absolute=True).max(axis=-1)`. TypeError or ValueError if an argument doesn't fit, before
+    the model runs where that can be told.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Conv2d(3, 4, 3), mc.nn.ReLU(), mc.nn.Flatten(), mc.nn.Linear(144, 2))
@@ -39,8 +44,8 @@ def saliency(model: Module, x: Tensor | np.ndarray, target: Target = None, absol
 
 def input_x_gradient(model: Module, x: Tensor | np.ndarray, target: Target = None, *, batch_size: int = 32,
                      progress: Progress | None = None) -> np.ndarray:
-    """The picture times the gradient of the score by it: what each value adds, if the model were linear. Shrikumar et
-    al. 2016, "Not just a black box".
+    """The picture times the gradient of the score by it: what each value would add if the model were linear. Shrikumar
+    et al. 2016, "Not just a black box". Arguments and result as for `saliency`.
 
     >>> import minicnn as mc
     >>> linear = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(12, 1, bias=False))
@@ -56,8 +61,9 @@ def smooth_grad(model: Module, x: Tensor | np.ndarray, target: Target = None, sa
                 seed: int = 0, *, batch_size: int = 32, progress: Progress | None = None) -> np.ndarray:
     """The mean gradient over noisy copies of the picture. Smilkov et al. 2017, "SmoothGrad".
 
-    samples: how many copies. noise: the standard deviation of the normal noise, as a share of the picture's range,
-    max - min; the paper finds 0.1 to 0.2 good. The noise follows from `seed` alone and is the same for each picture.
+    x, target and result as for `saliency`. samples: how many copies. noise: the standard deviation of the normal noise,
+    as a share of the picture's range, max - min; the paper finds 0.1 to 0.2 good. The noise follows from `seed` alone
+    and is the same for each picture.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(12, 1))
@@ -75,7 +81,7 @@ def var_grad(model: Module, x: Tensor | np.ndarray, target: Target = None, sampl
     """The variance of the gradient over noisy copies of the picture, E[g^2] - E[g]^2: where the model bends. Adebayo et
     al. 2018, "Local explanation methods for deep neural networks lack sensitivity to parameter values".
 
-    samples, noise, seed: as in `smooth_grad`.
+    x, target and result as for `saliency`, samples, noise and seed as for `smooth_grad`.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(12, 1))  # doesn't bend
@@ -101,10 +107,10 @@ def integrated_gradients(model, x, target=None, steps=50, baseline=0.0, return_e
     """The mean gradient on the straight way from a baseline to the picture, times their difference. Sundararajan et al.
     2017, "Axiomatic attribution for deep networks".
 
-    steps: points on the way, those of Gauss and Legendre with their weights; the paper takes equal steps, which need
-    several times as many for the same error. baseline: where the way begins, a number or an array that broadcasts to x.
-    return_error: also how far the map is from complete, (N,): its sum less F(picture) - F(baseline), 0 for infinitely
-    many steps.
+    x, target and result as for `saliency`. steps: points on the way, those of Gauss and Legendre with their weights;
+    the paper takes equal steps, which need several times as many for the same error. baseline: where the way begins, a
+    number or an array that broadcasts to x. The class is that of the picture all the way. return_error: also how far
+    the map is from complete, (N,): its sum less F(picture) - F(baseline), 0 for infinitely many steps.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(12, 8), mc.nn.Tanh(), mc.nn.Linear(8, 1))

@@ -17,7 +17,7 @@ from ..nn.fuse import fusion
 from ..nn.names import near
 from ..ops.arguments import is_int
 from ..ops.looking import RectifierRule, noting_squashed, rectifiers_pass_back
-from ..tape import enable_grad, grad
+from ..tape import enable_grad, grad, no_grad
 from ..tensor import FLOATS, Tensor, tensor
 
 #: What a map is about: None, the single logit or each picture's highest; a class for all pictures; one for each
@@ -120,10 +120,10 @@ class Looking:
         return self._classes
 
     def _highest(self) -> np.ndarray:
-        found = []
-        for start in range(0, len(self.x), self.batch_size):
-            found.append(self.logits(self.tensor(self.x[start : start + self.batch_size])).numpy().argmax(axis=1))
-        return np.concatenate(found)
+        starts = range(0, len(self.x), self.batch_size)
+        with no_grad():
+            batches = [self.logits(self.tensor(self.x[start : start + self.batch_size])) for start in starts]
+        return np.concatenate([logits.numpy().argmax(axis=1) for logits in batches])
 
     def scores(self, x: Tensor, pictures: Sequence[int] | np.ndarray) -> Tensor:
         """The target's logit for each of x, (n,). pictures: for each of x, which of the N it is a variant of: the class

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minicnn.dispatch import dispatch, set_conv_algorithm, trace_kernels
+from minicnn.dispatch import dispatch, set_conv_algorithm
+from minicnn.trace import trace_kernels
 from minicnn.kernels import cpu
 from minicnn.kernels.cpu.algorithms import choose
 

@@ -26,9 +26,9 @@ __all__ = ["KernelFault", "Memory", "PtxError", "load"]
 def load(ptx: str, *, checked: bool, cache: Path | None = None) -> "Program":
     """Compile the one kernel in this PTX for this processor.
 
-    checked: look at every access, and find races, divergence and memory that was never written; ten to a hundred times
-    slower. cache: a folder that keeps the machine code between processes. Raises PtxError for PTX that is not understood,
-    KernelFault for a kernel that needs more than a GPU has.
+    checked: look at every access, and find races, divergence and shared memory that was never written; ten to a hundred
+    times slower. cache: a folder that keeps the machine code between processes. Raises PtxError for PTX that is not
+    understood, KernelFault for a kernel that needs more than a GPU has.
     """
     from .program import Program
 

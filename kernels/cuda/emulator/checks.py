@@ -1,13 +1,13 @@
 """What checked mode looks at with every access to memory: bounds, alignment, order.
 
 Two accesses to the same memory, one of them a write, are a race unless something orders them. Time within a block is
-counted in epochs: one ends at each barrier. Accesses of one epoch by two warps have no order; of two lanes of a warp they
-have one if all its lanes came together (bar.warp.sync) between them. Blocks have no order at all, and atomics none but do
-not disturb each other. Votes and shuffles order nothing, as on a GPU.
+counted in epochs: one ends at each barrier. Accesses of one epoch by two warps have no order; those of two lanes of a
+warp have one if all its lanes came together (bar.warp.sync) between them. Votes and shuffles order nothing: a GPU does
+not promise it. Blocks have no order at all. Nor have atomics, but they do not disturb each other.
 
-For each unit of memory and each kind of access - read, write, atomic - the shadow keeps the latest group of lanes of one
-warp that made it without order among them, and one thread of another warp or block that also did: that is enough to find
-a race with any of them, since whoever comes next is of another warp or block than one of the two.
+For each unit of memory and each kind of access - read, write, atomic - the shadow keeps the latest group of lanes of
+one warp that made it without order among them, and one thread of another warp or block that did too. That is enough to
+find a race with any of them: whoever comes next is of another warp, or block, than one of the two.
 """
 
 from typing import Any
@@ -30,9 +30,9 @@ from .layout import (
     GENERIC,
     GLOBAL,
     GLOBAL_UNIT,
+    INSTRUCTION,
     KIND,
     LAUNCH_EPOCH,
-    LINE,
     LOCAL,
     LOCAL_OFFSET,
     LOCAL_SIZE,
@@ -86,10 +86,10 @@ words32, words64 = _pointer_to(types.int32), _pointer_to(types.int64)  # an addr
 
 
 @njit(cache=True)
-def note(board: Any, kind: int, thread: int, line: int, address: int, other_thread: int, other_epoch: int) -> None:
+def note(board, kind, thread, instruction, address, other_thread, other_epoch):
     """Count a fault; of the first keep all that is known. other_thread: -1 if there is none."""
     if board[FAULTS] == 0:
-        board[KIND], board[THREAD], board[LINE], board[ADDRESS] = kind, thread, line, address
+        board[KIND], board[THREAD], board[INSTRUCTION], board[ADDRESS] = kind, thread, instruction, address
         board[OTHER_THREAD], board[OTHER_EPOCH], board[FAULT_EPOCH] = other_thread, other_epoch, board[EPOCH]
     board[FAULTS] += 1
     if kind >= ENDLESS:
@@ -97,7 +97,7 @@ def note(board: Any, kind: int, thread: int, line: int, address: int, other_thre
 
 
 @njit(cache=True)
-def _unordered(board: Any, seen: Any, at: int, thread: int, first_epoch: int) -> tuple[int, int]:
+def _unordered(board, seen, at, thread, first_epoch):
     """(thread, epoch) of an access in the shadow that nothing orders before one of this thread now; (-1, 0) if none."""
     seen_epoch, seen_thread = seen[at + SEEN_EPOCH], seen[at + SEEN_THREAD]
     if seen_epoch < first_epoch:
@@ -122,7 +122,7 @@ def _unordered(board: Any, seen: Any, at: int, thread: int, first_epoch: int) ->
 
 
 @njit(cache=True)
-def _join(board: Any, seen: Any, at: int, thread: int, first_epoch: int) -> None:
+def _join(board, seen, at, thread, first_epoch):
     """Note in the shadow that this thread makes such an access now."""
     epoch, tick = board[EPOCH], board[TICKS + (thread >> 5)]
     seen_epoch = seen[at + SEEN_EPOCH]
@@ -141,7 +141,7 @@ def _join(board: Any, seen: Any, at: int, thread: int, first_epoch: int) -> None
 
 
 @njit(cache=True)
-def _check_order(board, shadow, first, last, access, thread, line, address, first_epoch):
+def _check_order(board, shadow, first, last, access, thread, instruction, address, first_epoch):
     """Look for races of an access to the units first to last, then note it there."""
     for unit in range(first, last + 1):
         at = unit * SHADOW_WORDS
@@ -151,13 +151,13 @@ def _check_order(board, shadow, first, last, access, thread, line, address, firs
             other, epoch = _unordered(board, shadow, at + earlier * SEEN_WORDS, thread, first_epoch)
             if other >= 0:
                 kind = RACE_READ if earlier == READ else RACE_WRITE if earlier == WRITE else RACE_ATOMIC
-                note(board, kind, thread, line, address, other, epoch)
+                note(board, kind, thread, instruction, address, other, epoch)
                 break
         _join(board, shadow, at + access * SEEN_WORDS, thread, first_epoch)
 
 
 @njit(cache=True)
-def _check_global(board, address, size, access, thread, line):
+def _check_global(board, address, size, access, thread, instruction):
     ranges = words64(board[RANGES])
     low, high = 0, board[RANGE_COUNT]
     while low < high:  # the last range that starts at the address or before it
@@ -168,23 +168,23 @@ def _check_global(board, address, size, access, thread, line):
             high = middle
     row = (low - 1) * RANGE_WORDS
     if low == 0 or address + size > ranges[row + RANGE_END]:
-        note(board, OUT_OF_BOUNDS, thread, line, address, -1, 0)
+        note(board, OUT_OF_BOUNDS, thread, instruction, address, -1, 0)
         return 0
     if access != READ and ranges[row + RANGE_WRITABLE] == 0:
-        note(board, READ_ONLY, thread, line, address, -1, 0)
+        note(board, READ_ONLY, thread, instruction, address, -1, 0)
         return 0
     unit, offset = board[GLOBAL_UNIT], address - ranges[row + RANGE_START]
     shadow = words32(ranges[row + RANGE_SHADOW])
     last = (offset + size - 1) // unit
-    _check_order(board, shadow, offset // unit, last, access, thread, line, address, board[LAUNCH_EPOCH])
+    _check_order(board, shadow, offset // unit, last, access, thread, instruction, address, board[LAUNCH_EPOCH])
     return 1
 
 
 @njit(cache=True)
-def _check_shared(board, address, size, access, thread, line):
+def _check_shared(board, address, size, access, thread, instruction):
     offset = address - board[SHARED_BASE]
     if offset < 0 or offset + size > board[SHARED_SIZE]:
-        note(board, OUT_OF_BOUNDS, thread, line, address, -1, 0)
+        note(board, OUT_OF_BOUNDS, thread, instruction, address, -1, 0)
         return 0
     unit, shadow = board[SHARED_UNIT], words32(board[SHARED_SHADOW])
     first, last = offset // unit, (offset + size - 1) // unit
@@ -193,17 +193,17 @@ def _check_shared(board, address, size, access, thread, line):
             at = number * SHADOW_WORDS + SEEN_EPOCH
             written, updated = shadow[at + WRITE * SEEN_WORDS], shadow[at + ATOMIC * SEEN_WORDS]
             if max(written, updated) < board[BLOCK_EPOCH]:
-                note(board, UNINITIALISED, thread, line, address, -1, 0)
+                note(board, UNINITIALISED, thread, instruction, address, -1, 0)
                 break
-    _check_order(board, shadow, first, last, access, thread, line, address, board[BLOCK_EPOCH])
+    _check_order(board, shadow, first, last, access, thread, instruction, address, board[BLOCK_EPOCH])
     return 1
 
 
 @njit(cache=True)
-def _check(board, address, element, count, access, space, thread, line):
+def _check(board, address, element, count, access, space, thread, instruction):
     size = element * count
     if address % size != 0:
-        note(board, MISALIGNED, thread, line, address, -1, 0)
+        note(board, MISALIGNED, thread, instruction, address, -1, 0)
         return 0
     local = board[CONTEXTS] + thread * board[CONTEXT_BYTES] + board[LOCAL_OFFSET]
     if space == GENERIC:
@@ -214,11 +214,11 @@ def _check(board, address, element, count, access, space, thread, line):
         else:
             space = GLOBAL
     if space == GLOBAL:
-        return _check_global(board, address, size, access, thread, line)
+        return _check_global(board, address, size, access, thread, instruction)
     if space == SHARED:
-        return _check_shared(board, address, size, access, thread, line)
+        return _check_shared(board, address, size, access, thread, instruction)
     if address < local or address + size > local + board[LOCAL_SIZE]:
-        note(board, OUT_OF_BOUNDS, thread, line, address, -1, 0)
+        note(board, OUT_OF_BOUNDS, thread, instruction, address, -1, 0)
         return 0
     return 1
 
@@ -227,16 +227,17 @@ _i32, _i64 = types.int32, types.int64
 
 
 @cfunc(_i32(types.CPointer(_i64), _i64, _i32, _i32, _i32, _i32, _i32, _i32), cache=True)
-def check_access(board, address, element, count, access, space, thread, line):
+def check_access(board, address, element, count, access, space, thread, instruction):
     """1 if the access may be made, 0 if it must not. Races are noted, and made."""
-    return _check(board, _i64(address), _i64(element), _i64(count), _i64(access), _i64(space), _i64(thread), _i64(line))
+    what = _i64(element), _i64(count), _i64(access), _i64(space)
+    return _check(board, _i64(address), *what, _i64(thread), _i64(instruction))
 
 
 @cfunc(types.void(types.CPointer(_i64), _i32, _i32, _i32), cache=True)
-def note_fault(board, kind, thread, line):
-    note(board, _i64(kind), _i64(thread), _i64(line), _i64(0), _i64(-1), _i64(0))
+def note_fault(board, kind, thread, instruction):
+    note(board, _i64(kind), _i64(thread), _i64(instruction), _i64(0), _i64(-1), _i64(0))
 
 
 def symbols() -> dict[str, int]:
     """The functions that compiled kernels call, by the names that they call them by."""
-    return {"check_access": check_access.address, "note_fault": note_fault.address}
+    return {"check_access": check_access.address or 0, "note_fault": note_fault.address or 0}

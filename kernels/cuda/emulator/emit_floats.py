@@ -42,8 +42,8 @@ def saturate(e: Emitter, value: Value) -> Value:
 def directed(e: Emitter, mode: str, value: Value, error: Value) -> Value:
     """The float32 next to value + error in a direction: rz to zero, rm down, rp up.
 
-    value: float64, the exact result rounded to nearest; error: float64, what that lacks. Processors round to nearest, so
-    take the nearest float32, see on which side of the exact result it is, and go back one step if it is the wrong one.
+    value: float64, the exact result rounded to nearest; error: float64, what that lacks. Processors round to nearest,
+    so take the nearest float32, see on which side of the exact result it is, and step back if that is the wrong one.
     """
     b = e.builder
     nearest = b.fptrunc(value, F32)

@@ -77,9 +77,7 @@ def multiply_add(e: Emitter, i: Instruction) -> None:
     a, b = (e.read(operand, type_, i) for operand in i.operands[1:3])
     product = _half(e, i, a, b)
     if "wide" in i.modifiers:
-        c = e.fit(e.builder.load(e.registers[i.operands[3]], typ=product.type), product.type) if (
-            i.operands[3] in e.registers
-        ) else constant(product.type, int(i.operands[3], 0))
+        c = e.read(i.operands[3], TYPES[f"{type_.kind}{2 * type_.bits}"], i)
         _finish(e, i, e.builder.add(product, c))
         return
     c = e.read(i.operands[3], type_, i)
@@ -280,7 +278,8 @@ def permute_bytes(e: Emitter, i: Instruction) -> None:
     for number in range(4):
         digit = e.builder.lshr(c, constant(I32, 4 * number))
         place = e.builder.shl(e.builder.and_(digit, constant(I32, 7)), constant(I32, 3))
-        byte = e.builder.and_(e.builder.trunc(e.builder.lshr(both, e.builder.zext(place, I64)), I32), constant(I32, 255))
+        moved = e.builder.trunc(e.builder.lshr(both, e.builder.zext(place, I64)), I32)
+        byte = e.builder.and_(moved, constant(I32, 255))
         negative = e.builder.icmp_unsigned(">=", byte, constant(I32, 128))
         sign_ = e.builder.select(negative, constant(I32, 255), constant(I32, 0))
         wants_sign = e.builder.trunc(e.builder.lshr(digit, constant(I32, 3)), I1)

@@ -60,7 +60,7 @@ def _access(e: Emitter, i: Instruction, address: Value, kind: int, count: int = 
         return _Always()
     numbers = (i.types[-1].size, count, kind, space)
     sound = e.call(
-        "check_access", I32, e.board, address, *(constant(I32, n) for n in numbers), e.thread, constant(I32, i.line)
+        "check_access", I32, e.board, address, *(constant(I32, n) for n in numbers), e.thread, constant(I32, i.number)
     )
     return e.builder.if_then(e.builder.trunc(sound, I1), likely=True)
 

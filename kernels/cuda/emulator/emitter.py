@@ -164,7 +164,7 @@ class Emitter:
         if self.checked:
             with self.builder.if_then(condition, likely=False):
                 self.call(
-                    "note_fault", VOID, self.board, constant(I32, kind), self.thread, constant(I32, instruction.line)
+                    "note_fault", VOID, self.board, constant(I32, kind), self.thread, constant(I32, instruction.number)
                 )
 
     def trap(self, instruction: Instruction) -> None:

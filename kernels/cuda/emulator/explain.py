@@ -51,9 +51,9 @@ def explain(
     ranges: np.ndarray | None,
 ) -> KernelFault:
     """The first fault of a run. epochs: those in which blocks began; ranges: the memory that was allowed."""
-    kind, line, number, other = (int(board[w]) for w in (layout.KIND, layout.LINE, layout.THREAD, layout.OTHER_THREAD))
-    instruction = next((i for i in kernel.instructions if i.line == line), None)
-    text = instruction.text.rstrip(";") if instruction else ""
+    kind, number, other = (int(board[word]) for word in (layout.KIND, layout.THREAD, layout.OTHER_THREAD))
+    instruction = kernel.instructions[int(board[layout.INSTRUCTION])]
+    text = instruction.text.rstrip(";")
     thread, here = _three(number, block), _block_of(int(board[layout.FAULT_EPOCH]), epochs, grid)
     other_thread = other_block = None
     if other >= 0:
@@ -61,16 +61,16 @@ def explain(
         other_block = _block_of(int(board[layout.OTHER_EPOCH]), epochs, grid)
     address, space = None, ""
     if kind <= layout.READ_ONLY:
-        address, space = _place(kernel, instruction, int(board[layout.ADDRESS]), shared, ranges)
+        address, space = _place(instruction, int(board[layout.ADDRESS]), shared, int(board[layout.SHARED_SIZE]), ranges)
     name = f"{space} {_KINDS[kind]}" if kind <= layout.RACE_ATOMIC and space else _KINDS[kind]
     what = _sentence(kind, instruction, thread, address, other_thread, other_block if other_block != here else None)
     count = int(board[layout.FAULTS])
-    message = f"{name}: {what}; block {_short(here)}; line {line}: {text}; kernel {readable(kernel.name)}"
+    message = f"{name}: {what}; block {_short(here)}; line {instruction.line}: {text}; kernel {readable(kernel.name)}"
     if count > 1:
         message += f"; the first of {count} findings"
     return KernelFault(
         message, kind=name, kernel=readable(kernel.name), thread=thread, block=here, other_thread=other_thread,
-        other_block=other_block, address=address, line=line, text=text, count=count,
+        other_block=other_block, address=address, line=instruction.line, text=text, count=count,
     )  # fmt: skip
 
 
@@ -84,11 +84,11 @@ def _short(three: Three | None) -> str:
 
 
 def _place(
-    kernel: Kernel, instruction: Instruction | None, address: int, shared: int, ranges: np.ndarray | None
+    instruction: Instruction, address: int, shared: int, shared_bytes: int, ranges: np.ndarray | None
 ) -> tuple[str, str]:
     """(the address in words, the name of its space)."""
-    modifiers = instruction.modifiers if instruction else ()
-    space = next((name for name in ("shared", "local", "global", "const") if name in modifiers), "global")
+    generic = "shared" if 0 <= address - shared < shared_bytes else "global"
+    space = next((name for name in instruction.modifiers if name in ("shared", "local", "global", "const")), generic)
     if space == "shared":
         return f"shared[{address - shared}]", space
     if space == "local":
@@ -103,7 +103,7 @@ def _place(
 
 def _sentence(
     kind: int,
-    instruction: Instruction | None,
+    instruction: Instruction,
     thread: Three,
     address: str | None,
     other: Three | None,
@@ -111,7 +111,7 @@ def _sentence(
 ) -> str:
     """Who did what, and to whom."""
     who = f"thread {_short(thread)}"
-    verb = _VERBS.get(instruction.name if instruction else "", "accesses")
+    verb = _VERBS.get(instruction.name, "accesses")
     if kind in _RACES:
         when = f" of block {_short(other_block)}" if other_block else ""
         since = "; blocks have no order" if other_block else " since the last barrier"

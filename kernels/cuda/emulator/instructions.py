@@ -35,11 +35,21 @@ KNOWN: dict[str, Known] = {
     "add": _known("d = a + b; cc: the carry is kept", f"{_INTEGERS} {_FLOATS}", f"{_ROUNDING} ftz sat cc"),
     "sub": _known("d = a - b; cc: the borrow is kept", f"{_INTEGERS} {_FLOATS}", f"{_ROUNDING} ftz sat cc"),
     "mul": _known(
-        "d = a * b; lo, hi: that half of it, wide: all of it", f"{_INTEGERS} {_FLOATS}", f"lo hi wide {_ROUNDING} ftz sat"
+        "d = a * b; lo, hi: that half of it, wide: all of it",
+        f"{_INTEGERS} {_FLOATS}",
+        f"lo hi wide {_ROUNDING} ftz sat",
     ),
-    "mad": _known("d = a * b + c, lo, hi or wide; of floats: fma", f"{_INTEGERS} {_FLOATS}", f"lo hi wide {_ROUNDING} ftz sat cc"),
+    "mad": _known(
+        "d = a * b + c, lo, hi or wide; of floats: fma",
+        f"{_INTEGERS} {_FLOATS}",
+        f"lo hi wide {_ROUNDING} ftz sat cc",
+    ),
     "fma": _known("d = a * b + c, rounded once", _FLOATS, f"{_ROUNDING} ftz sat"),
-    "div": _known("d = a / b; full and approx: within 2 ulp on a GPU, exact here", f"{_INTEGERS} {_FLOATS}", "rn full approx ftz"),
+    "div": _known(
+        "d = a / b; full and approx: within 2 ulp on a GPU, exact here",
+        f"{_INTEGERS} {_FLOATS}",
+        "rn full approx ftz",
+    ),
     "rem": _known("d = a - trunc(a / b) * b", _INTEGERS),
     "abs": _known("d = |a|", f"s16 s32 s64 {_FLOATS}", "ftz"),
     "neg": _known("d = -a", f"s16 s32 s64 {_FLOATS}", "ftz"),
@@ -109,13 +119,15 @@ KNOWN: dict[str, Known] = {
         f"global shared add min max and or xor inc dec exch cas {_SCOPES}",
     ),
     "red": _known(
-        "[a] = f([a], b), at once", "b32 b64 u32 u64 s32 s64 f32 f64", f"global shared add min max and or xor inc dec {_SCOPES}"
+        "[a] = f([a], b), at once",
+        "b32 b64 u32 u64 s32 s64 f32 f64",
+        f"global shared add min max and or xor inc dec {_SCOPES}",
     ),
     "membar": _known("accesses before it are seen before those after it", "", "cta gl sys"),
     "fence": _known("the same", "", "sc acq_rel cta gpu sys"),
     # threads together
     "bar": _known(
-        "sync: wait for all threads of the block, red: and count or combine their predicates; warp.sync: wait for lanes",
+        "sync: wait for the threads of the block; red: and count or combine predicates; warp.sync: wait for lanes",
         "u32 pred",
         "sync red popc and or warp aligned",
     ),

@@ -32,7 +32,7 @@ CONTEXTS, CONTEXT_BYTES, LOCAL_OFFSET, LOCAL_SIZE = 8, 9, 10, 11
 GLOBAL_UNIT, SHARED_UNIT = 12, 13  # bytes that one shadow stands for
 BUDGET = 14  # backward branches that the threads of this block may still take
 # then what they found: how many, whether to stop, and the first of them;
-FAULTS, STOP, KIND, LINE, THREAD, FAULT_EPOCH, ADDRESS, OTHER_THREAD, OTHER_EPOCH = range(16, 25)
+FAULTS, STOP, KIND, INSTRUCTION, THREAD, FAULT_EPOCH, ADDRESS, OTHER_THREAD, OTHER_EPOCH = range(16, 25)
 # then how often the lanes of each warp were brought together.
 TICKS = 32
 BOARD_WORDS = TICKS + 32

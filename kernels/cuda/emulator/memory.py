@@ -10,8 +10,8 @@ from .layout import RANGE_WORDS, SHADOW_WORDS
 class Memory:
     """The allocations that are alive; the allocator adds and removes them.
 
-    In checked mode each has a *shadow*: for every few bytes (a unit), who accessed them last. It is made when a kernel first
-    gets the allocation, and its pages only where it is touched.
+    In checked mode each has a *shadow*: for every few bytes (a unit), who accessed them last. It is made when a kernel
+    first gets the allocation, and its pages only where it is touched.
     """
 
     def __init__(self) -> None:

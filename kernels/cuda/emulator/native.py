@@ -47,8 +47,10 @@ class Native:
         self.variables = {name: self._engine.get_global_value_address(name) for name in translation.variables}
 
 
-def compile_kernel(kernel: Kernel, ptx: str, checked: bool, symbols: Mapping[str, int], cache_folder: Path | None) -> Native:
-    """Translate and compile, or take what an earlier process left in the folder for the same PTX on such a processor."""
+def compile_kernel(
+    kernel: Kernel, ptx: str, checked: bool, symbols: Mapping[str, int], cache_folder: Path | None
+) -> Native:
+    """Translate and compile, or take what an earlier process left in the folder for this PTX on such a processor."""
     if cache_folder is None:
         translation = translate(kernel, checked)
         return Native(_compile(translation.code), translation, symbols)

@@ -18,6 +18,7 @@ class Instruction:
     predicate "%p1", negated True.
     """
 
+    number: int  # its place in the kernel's list
     line: int
     text: str
     name: str
@@ -251,7 +252,8 @@ class _Body:
         operands = tuple(self._resolve(operand) for operand in _OPERAND.findall(match[4]))
         predicate = self._resolve(match[2]) if match[2] else None
         text = " ".join(text.split())
-        return Instruction(line, text, name, tuple(parts), tuple(types), operands, predicate, bool(match[1]))
+        number = len(self.kernel.instructions)
+        return Instruction(number, line, text, name, tuple(parts), tuple(types), operands, predicate, bool(match[1]))
 
     def _check_labels(self) -> None:
         for targets in self.kernel.branch_tables.values():

@@ -2,7 +2,6 @@
 
 import os
 import struct
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import count as counter
@@ -15,7 +14,7 @@ from . import layout
 from .checks import symbols
 from .explain import explain, readable
 from .faults import KernelFault
-from .layout import LAUNCH_WORDS, WARP
+from .layout import LAUNCH_WORDS
 from .memory import Memory
 from .native import compile_kernel
 from .parser import parse
@@ -40,7 +39,8 @@ class Program:
         #: The packed parameters, as the struct module describes them: "@QQIf".
         self.parameters = self.kernel.format
         if self.kernel.shared_size > MOST_STATIC_SHARED:
-            self._refuse("shared memory", f"{self.kernel.shared_size} bytes of static shared memory, at most 49152 fit")
+            size, most = self.kernel.shared_size, MOST_STATIC_SHARED
+            self._refuse("shared memory", f"{size} bytes of static shared memory, at most {most} fit")
         native = compile_kernel(self.kernel, ptx, checked, symbols(), cache_folder)
         self._native, self._translation = native, native.translation
         self._stops = np.array([(0, 0), *native.translation.stops], np.int32).reshape(-1, 2)
@@ -58,9 +58,10 @@ class Program:
     ) -> None:
         """Run it, and return when it is done.
 
-        grid, block: (x, y, z). shared_bytes: of dynamic shared memory. packed: the parameters, see `parameters`. memory:
-        what it may touch, for the checks. order: of the threads and warps of a block. threads: processor cores that the
-        blocks are spread over (checked runs take one). Raises KernelFault, and ValueError for arguments that don't fit.
+        grid, block: (x, y, z). shared_bytes: of dynamic shared memory. packed: the parameters, see `parameters`.
+        memory: what it may touch, for the checks. order: of the threads and warps of a block. threads: processor cores
+        that the blocks are spread over (checked runs take one). Raises KernelFault, and ValueError for arguments that
+        don't fit.
         """
         self._check_launch(grid, block, shared_bytes, packed, order)
         run = _Run(self, grid, block, shared_bytes, packed)

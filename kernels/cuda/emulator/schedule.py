@@ -15,7 +15,6 @@ from .layout import (
     ACTIVEMASK,
     BAR,
     BAR_AND,
-    BAR_OR,
     BAR_POPC,
     BAR_WARP,
     BLOCK_EPOCH,
@@ -49,8 +48,7 @@ ALL_LANES = 0xFFFFFFFF
 MOST_BRANCHES = 1 << 25  # backward, of the threads of a block: in checked mode more are taken for an endless loop
 
 
-@intrinsic
-def _step(typing_context, function, launch, parameters, shared, contexts, board, first, count, stride):
+def _call_step(typing_context, function, launch, parameters, shared, contexts, board, first, count, stride):
     """Call the compiled kernel, whose address is `function`; see translate.py."""
 
     def generate(context, builder, signature, arguments):
@@ -63,6 +61,9 @@ def _step(typing_context, function, launch, parameters, shared, contexts, board,
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 9), generate
+
+
+_step: Any = intrinsic(_call_step)
 
 
 @njit(cache=True)
@@ -88,7 +89,7 @@ def _partner(mode: int, lane: int, b: int, c: int) -> tuple[int, bool]:
 
 @njit(cache=True)
 def _lanes_at(contexts: Any, stops: Any, low: int, high: int, stop: int, mask: int) -> tuple[int, int]:
-    """(lanes that stand at this stop with this mask, lanes that are done), as masks. Barriers of a warp all count as one."""
+    """(lanes that stand at this stop with this mask, lanes that are done), as masks. All bar.warp.sync count as one."""
     here, done = 0, 0
     for thread in range(low, high):
         state = contexts[thread, STATE]
@@ -140,7 +141,7 @@ def _meet(contexts: Any, stops: Any, low: int, high: int, board: Any, checked: b
         stop = -contexts[thread, STATE]
         if stop <= 0 or contexts[thread, STATE] == EXITED or stops[stop, 0] < BAR_WARP or stops[stop, 0] == ACTIVEMASK:
             continue
-        kind, line, mask = stops[stop, 0], stops[stop, 1], contexts[thread, MASK] & ALL_LANES
+        kind, instruction, mask = stops[stop, 0], stops[stop, 1], contexts[thread, MASK] & ALL_LANES
         here, done = _lanes_at(contexts, stops, low, high, stop, mask)
         beyond = ALL_LANES & ~((1 << (high - low)) - 1)  # lanes that this warp does not have
         absent = mask & ~here & ~(done | beyond)
@@ -149,7 +150,7 @@ def _meet(contexts: Any, stops: Any, low: int, high: int, board: Any, checked: b
                 missing = 0
                 while not ((mask & ~here) >> missing) & 1:
                     missing += 1
-                note(board, DIVERGENT_WARP, thread, line, 0, low + missing, board[EPOCH])
+                note(board, DIVERGENT_WARP, thread, instruction, 0, low + missing, board[EPOCH])
             if kind == BAR_WARP and mask | done | beyond == ALL_LANES:
                 board[TICKS + low // WARP] += 1
             _exchange(contexts, low, here & mask, kind)
@@ -265,8 +266,8 @@ def run_blocks(
 ) -> None:
     """Run `count` blocks of the grid from number `first` on.
 
-    step: address of the compiled kernel. stops[n]: (kind, line) of stop n, from 1. epochs[n]: the epoch in which block n
-    begins, kept if checked. Stops early where threads can't go on.
+    step: address of the compiled kernel. stops[n]: (kind, instruction) of stop n, from 1. epochs[n]: the epoch in which
+    block n begins, kept if checked. Stops early where threads can't go on.
     """
     by_warp = False
     for stop in range(1, len(stops)):

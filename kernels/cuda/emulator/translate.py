@@ -1,8 +1,8 @@
 """A Kernel -> LLVM's intermediate code.
 
 All threads of a block go through one function, `step`, one after the other; each runs until it is done or must wait for
-others: a *stop*. There it saves the registers that are still needed into its context and names the stop; when the scheduler
-has seen to it that all arrived, `step` is called again and the thread jumps to where it was.
+others: a *stop*. There it saves the registers that are still needed into its context and names the stop; when the
+scheduler has seen to it that all arrived, `step` is called again and the thread jumps to where it was.
 
     void step(launch, parameters, shared, contexts, board, first, count, stride)
 """
@@ -28,7 +28,7 @@ class Translation:
     """What the kernel became, and what the scheduler must know about it."""
 
     code: str  # LLVM's
-    stops: list[tuple[int, int]]  # (kind, PTX line) of each, counted from 1
+    stops: list[tuple[int, int]]  # (kind, number of the instruction) of each, counted from 1
     context_bytes: int  # of each thread
     local_offset: int  # of the local memory in it
     shared_size: int  # bytes of static shared memory
@@ -65,7 +65,6 @@ class _Translator:
         self.live = live_before(kernel)
         self.stops: list[tuple[int, int]] = []
         self.context_end = 4 * layout.SAVED  # of what has been saved so far, in bytes
-        self.index = 0  # of the instruction at hand
 
     def run(self) -> Translation:
         variables = self._variables()
@@ -76,8 +75,8 @@ class _Translator:
         for name in names[:4]:
             self.arguments[name].add_attribute("noalias")
         self._loop_over_threads()
-        for self.index, instruction in enumerate(self.kernel.instructions):
-            self._enter(self.index)
+        for instruction in self.kernel.instructions:
+            self._enter(instruction.number)
             self._instruction(instruction)
         self._enter(len(self.kernel.instructions))
         if not self.builder.block.is_terminated:
@@ -136,9 +135,7 @@ class _Translator:
         for name, type_ in self.kernel.registers.items():
             e.registers[name] = self.builder.alloca(llvm_type(type_))
         e.registers[CARRY] = self.builder.alloca(I1)
-        sizes = [
-            self.builder.load(self.builder.gep(self.sizes, [constant(I32, 0), constant(I32, k)]), typ=I64) for k in (0, 1)
-        ]
+        sizes = [self.builder.load(self._place(self.sizes, 8 * k), typ=I64) for k in (0, 1)]
         self.builder.branch(self.loop)
 
         self.builder.position_at_end(self.loop)
@@ -253,7 +250,7 @@ class _Translator:
         elif i.name == "brx":
             index = self.emitter.read(i.operands[0], self.kernel.registers[i.operands[0]], i)
             targets = [self.kernel.labels[name] for name in self.kernel.branch_tables[i.operands[1]]]
-            if min(targets) <= self.index:
+            if min(targets) <= i.number:
                 self._count_down(i)
             table = self.builder.switch(index, self.blocks[targets[-1]])
             for number, target in enumerate(targets[:-1]):
@@ -264,7 +261,7 @@ class _Translator:
             self._exit()
 
     def _branch(self, i: Instruction, target: int) -> None:
-        if target <= self.index:
+        if target <= i.number:
             self._count_down(i)
         self.builder.branch(self.blocks[target])
 
@@ -286,13 +283,13 @@ class _Translator:
 
     def _stop(self, kind: int, i: Instruction, **operands: Value) -> tuple[Value, Value]:
         """The thread waits here. What it brings: value, second, third, mask; what it gets: (result, flag)."""
-        self.stops.append((kind, i.line))
+        self.stops.append((kind, i.number))
         number = len(self.stops)
         words = {"value": layout.VALUE, "second": layout.SECOND, "third": layout.THIRD, "mask": layout.MASK}
         for name, value in operands.items():
             self._set_word(words[name], value)
         written, _ = written_and_read(i, self.kernel.registers)
-        keep = sorted(self.live[self.index + 1] - written, key=self._save_order)
+        keep = sorted(self.live[i.number + 1] - written, key=self._save_order)
         places, offset = {}, 4 * layout.SAVED
         for name in keep:
             slot = self.emitter.registers[name]

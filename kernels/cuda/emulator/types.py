@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PtxType:
-    """One type: `.s32` is PtxType("s32", "s", 4). kind: b (bits), u (unsigned), s (signed), f (float), p (predicate)."""
+    """One type: `.s32` is PtxType("s32", "s", 4). kind: b(its), u(nsigned), s(igned), f(loat), p(redicate)."""
 
     name: str
     kind: str
