@@ -140,6 +140,8 @@ setup(
         "minicnn.vis",
         "minicnn.kernels",
         "minicnn.kernels.cpu",
+        "minicnn.kernels.cuda",
+        "minicnn.kernels.cuda.emulator",
     ],
     package_dir={"minicnn": "minicnn", "minicnn.benchmarks": "benchmarks", "minicnn.kernels": "kernels"},
     ext_modules=extensions(),

@@ -1,4 +1,4 @@
-"""Turns the formula of an elementwise contract into something that runs: a NumPy function, C, or a function for the GPU.
+"""Turns the formula of an elementwise contract into something that runs: a NumPy function, C, or Python for the GPU.
 
 A formula is Python: numbers, the inputs and params by name, + - * /, comparisons, & and | between them,
 `where(condition, a, b)` and the functions below. All translations go through Python's own parser.

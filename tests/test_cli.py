@@ -312,6 +312,21 @@ def test_a_loss_that_is_no_number_leaves_the_older_run(run, fails, small, tmp_pa
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+# -------------------------------------------------------------------------------------------------------------- device
+
+
+def test_the_commands_compute_on_a_device(gpu, run, small, tmp_path):
+    out = tmp_path / "run"
+    code, _, err = run("train", "smile", "--data", small, "--epochs", 1, "--batch-size", 10, "--device", gpu, "--out",
+                       out)
+    assert code == 0, err
+    assert json.loads((out / "config.json").read_text())["machine"]["device"] == gpu
+    scores = {device: run("evaluate", out, "--data", small, "--device", device, "--json") for device in ("cpu", gpu)}
+    assert {code for code, _, _ in scores.values()} == {0}
+    here, there = (json.loads(text)["loss"] for _, text, _ in scores.values())
+    assert there == pytest.approx(here, rel=1e-4)
+
+
 # ------------------------------------------------------------------------------------------------------------- doctor
 
 def test_doctor(run, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Formulas as device functions, for the elementwise kernels and for kernels that apply an activation to what they store.
+"""Formulas as device functions: for the elementwise kernels, and for those that apply an activation to what they store.
 
     def scale(real, name):
         activate = activation(name, real)
@@ -43,11 +43,12 @@ def activation_grad(name: str, real: Any) -> Callable[..., Any]:
 
 @cache
 def formula(name: str, real: Any) -> Callable[..., Any]:
-    """The formula of an elementwise contract as a function of its inputs, then PARAMS numbers, of which it takes its params."""
+    """The formula of an elementwise contract as a function of its inputs, then of PARAMS numbers, its params first."""
     contract = CONTRACTS[name]
     names = [*(argument.name for argument in contract.inputs), *contract.params]
     names += [f"unused{i}" for i in range(PARAMS - len(contract.params))]
-    return define(f"{name}_of", ", ".join(names), [f"return {to_numba(contract.formula)}"], real=real, **functions(real))
+    return define(f"{name}_of", ", ".join(names), [f"return {to_numba(contract.formula)}"],
+                  real=real, **functions(real))
 
 
 #: Most params of a formula.

@@ -44,8 +44,8 @@ def collapse(shape: Numbers, *strides: Numbers) -> tuple[Numbers, list[Numbers]]
 
 
 def split(shape: Numbers, strides: Sequence[Numbers], most: int) -> Iterator[tuple[Numbers, list[Numbers], list[int]]]:
-    """A walk of any number of axes as walks of exactly `most`, short ones filled up with axes of one place in front: the
-    sizes, the strides of each array and where each starts."""
+    """A walk of any number of axes as walks of exactly `most`, with axes of one place in front where there are fewer:
+    their sizes, the strides of each array and where each starts."""
     front = max(len(shape) - most, 0)
     fill = max(most - len(shape), 0)
     sizes = (1,) * fill + shape[front:]
@@ -58,4 +58,5 @@ def check_size(kernel: Any, *arrays: Any) -> None:
     """ValueError if an array has more elements than the kernels' unsigned 32-bit indices can tell apart."""
     for array in arrays:
         if array.size >= 2**32:
-            raise ValueError(f"{kernel}: an array of shape {array.shape} has {array.size} elements, expected fewer than 2^32")
+            raise ValueError(f"{kernel}: an array of shape {array.shape} has {array.size} elements, "
+                             "expected fewer than 2^32")

@@ -1,11 +1,11 @@
 """Depthwise convolution: every filter sees one channel, so that there is no product of matrices to be made of it.
 
 A number is read for every product or two: memory sets the pace, and what counts is to read whole lines of it. Channels
-are innermost, so neighbouring threads take neighbouring channels of a pixel, four each where they come in fours; a window's
-other pixels, and the weights, are then found in the caches. A filter bank may have several filters to a channel
-(channel = filter / multiplier); these threads take one filter, or channel, each.
+are innermost, so neighbouring threads take neighbouring channels of a pixel, four each where they come in fours; the
+other pixels of a window, and the weights, are then found in the caches. There may be several filters to a channel
+(channel = filter / multiplier): these threads take one filter, or one channel, each.
 
-Howard et al. 2017, "MobileNets"; Chollet 2017, "Xception".
+Howard et al. 2017, "MobileNets"; Chollet 2017, "Xception: Deep Learning with Depthwise Separable Convolutions".
 """
 
 from math import gcd
@@ -16,7 +16,7 @@ from numba import cuda, njit
 from numba import uint32 as u32
 
 from .compiler import THREADS, kernel
-from .conv_gather import add_digits, clip, digits, phase_taps
+from .conv_gather import add_digits, axis_back, clip, digits
 from .intrinsics import divide, load4, position, store4
 from .launcher import cover, launch
 from .matmul import add_up
@@ -93,15 +93,16 @@ def depthwise(real: Any, lanes: int) -> Any:
 
 
 @kernel("dy: real*, w: real*, dx: real*, count: u32, height: u32, width: u32, channels: u32, high: u32, wide: u32,"
-        "filters: u32, multiplier: u32, taps_down: u32, taps_across: u32, stride_down: u32, stride_across: u32, top: u32,"
-        "left: u32, dilation_down: u32, dilation_across: u32, every_down: u32, every_across: u32", variants=VARIANTS)
+        "filters: u32, multiplier: u32, taps_down: u32, taps_across: u32, stride_down: u32, stride_across: u32,"
+        "top: u32, left: u32, dilation_down: u32, dilation_across: u32, every_down: u32, every_across: u32",
+        variants=VARIANTS)
 def depthwise_input_grad(real: Any, lanes: int) -> Any:
     """dx; a thread makes `lanes` channels of a pixel. height, width, channels: of dx. every: as in conv2d_tiles."""
     get, put = (get_four, set_four) if lanes == 4 else (get_one, set_one)
 
     def depthwise_input_grad(dy, w, dx, count, height, width, channels, high, wide, filters, multiplier, taps_down,
-                             taps_across, stride_down, stride_across, top, left, dilation_down, dilation_across, every_down,
-                             every_across):
+                             taps_across, stride_down, stride_across, top, left, dilation_down, dilation_across,
+                             every_down, every_across):
         thread = position()
         if thread >= count:
             return
@@ -109,17 +110,17 @@ def depthwise_input_grad(real: Any, lanes: int) -> Any:
         pixel = divide(thread, u32(divide(channels, u32(lanes))))
         c = u32(u32(thread * u32(lanes)) - pixel * channels)
         n, i, j = digits(pixel, height, width)
-        first_r, taps_i, base_i = phase_taps(i, top, stride_down, dilation_down, every_down, taps_down)
-        first_s, taps_j, base_j = phase_taps(j, left, stride_across, dilation_across, every_across, taps_across)
-        back_i = divide(u32(every_down * dilation_down), stride_down)
-        back_j = divide(u32(every_across * dilation_across), stride_across)
+        _, _, base_i, taps_i, first_r, tap_i = axis_back(
+            i, high, top, stride_down, dilation_down, every_down, taps_down)
+        _, _, base_j, taps_j, first_s, tap_j = axis_back(
+            j, wide, left, stride_across, dilation_across, every_across, taps_across)
         for lane in range(lanes):
             sums[lane] = real(0)
         for r in range(taps_i):
-            p = u32(base_i - u32(r) * back_i)
+            p = u32(base_i + u32(r) * tap_i)
             if p < high:
                 for s in range(taps_j):
-                    q = u32(base_j - u32(s) * back_j)
+                    q = u32(base_j + u32(s) * tap_j)
                     if q < wide:
                         tap = u32(u32(first_r + u32(r) * every_down) * taps_across + first_s + u32(s) * every_across)
                         at, weight = u32(u32(u32(n * high + p) * wide + q) * filters), u32(tap * filters)
@@ -198,9 +199,9 @@ def forward(x: DeviceArray, w: DeviceArray, bias: DeviceArray | None, add: Devic
     filters = y.shape[3]
     lanes = _lanes(channels, filters)
     count = y.size // lanes
-    launch(depthwise(y.dtype.type, lanes), cover(count), x, w, bias, add, y, count, height, width, channels, *y.shape[1:],
-           filters // channels, *w.shape[:2], *stride, padding[0], padding[2], *dilation, low, high, bias is not None,
-           add is not None)
+    launch(depthwise(y.dtype.type, lanes), cover(count), x, w, bias, add, y, count, height, width, channels,
+           *y.shape[1:], filters // channels, *w.shape[:2], *stride, padding[0], padding[2], *dilation, low, high,
+           bias is not None, add is not None)
 
 
 def input_grad(dy: DeviceArray, w: DeviceArray, dx: DeviceArray, size: Any, stride: Any, padding: Any, dilation: Any,

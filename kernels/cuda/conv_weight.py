@@ -22,7 +22,9 @@ from .matmul import add_up
 from .memory import DeviceArray, empty
 from .tile import (
     DEPTH,
-    TILES,
+    FEW_COLUMNS,
+    LARGE,
+    MIDDLE,
     Tile,
     along_edge,
     choose_tile,
@@ -35,32 +37,32 @@ from .tile import (
     put,
     put_single,
     room,
+    two_pieces,
 )
 
-LARGE, MIDDLE, FEW = TILES[0][0], TILES[1][0], TILES[3][0]
-VARIANTS = (*[(np.float32, tile, True, True) for tile, _ in TILES], (np.float32, FEW, False, True),
-            (np.float32, LARGE, False, False), (np.float64, MIDDLE, True, True), (np.float64, MIDDLE, False, False))
+VARIANTS = ((np.float32, LARGE, True, True), (np.float32, FEW_COLUMNS, False, True), (np.float32, LARGE, False, False),
+            (np.float64, MIDDLE, True, True))
 
 
 @kernel("x: real*, dy: real*, dw: real*, height: u32, width: u32, depth: u32, channels: u32, high: u32, wide: u32,"
         "size: u32, filters: u32, taps_down: u32, taps_across: u32, stride_down: u32, stride_across: u32, top: u32,"
-        "left: u32, dilation_down: u32, dilation_across: u32, outputs: u32, part: u32, parts: u32",
+        "left: u32, dilation_down: u32, dilation_across: u32, outputs: u32, part: u32, pieces: u32",
         threads=lambda real, tile, *_: tile.threads, variants=VARIANTS)
 def conv2d_weight_tiles(real: Any, tile: Tile, aligned: bool, aligned_out: bool) -> Any:
     """dw of which a block makes a tile of weights x filters, or its sum over a part of the outputs.
 
     Sizes as in conv2d_tiles (conv_gather.py), but size: filters of a group. outputs: N * high * wide; part: how many of
-    them a block sums; parts: of how many blocks.
+    them a block sums; pieces: by how many blocks.
     """
-    rows, columns, thread_rows, thread_columns, threads = (tile.rows, tile.columns, tile.thread_rows, tile.thread_columns,
-                                                           tile.threads)
-    share, turns_x, turns_dy = tile.share, tile.turns(rows), tile.turns(columns)
-    room_x, room_dy, fetched_x, fetched_dy = tile.room(rows), tile.room(columns), 4 * turns_x, 4 * turns_dy
+    rows, columns, thread_rows, thread_columns = tile.rows, tile.columns, tile.thread_rows, tile.thread_columns
+    threads, share, turns_x, turns_dy = tile.threads, tile.share, tile.turns(rows), tile.turns(columns)
+    room_x, room_dy, fetched_x, fetched_dy = two_pieces(rows), two_pieces(columns), 4 * turns_x, 4 * turns_dy
     lanes, fetch = (1, fetch_four) if aligned else (4, fetch_one)
     fetch_dy, store = (four, put) if aligned_out else (four_single, put_single)
 
-    def conv2d_weight_tiles(x, dy, dw, height, width, depth, channels, high, wide, size, filters, taps_down, taps_across,
-                            stride_down, stride_across, top, left, dilation_down, dilation_across, outputs, part, parts):
+    def conv2d_weight_tiles(x, dy, dw, height, width, depth, channels, high, wide, size, filters, taps_down,
+                            taps_across, stride_down, stride_across, top, left, dilation_down, dilation_across, outputs,
+                            part, pieces):
         of_x, of_dy = cuda.shared.array(room_x, real, 16), cuda.shared.array(room_dy, real, 16)
         sums, column, row = (cuda.local.array(share, real), cuda.local.array(thread_rows, real),
                              cuda.local.array(thread_columns, real))
@@ -70,8 +72,8 @@ def conv2d_weight_tiles(real: Any, tile: Tile, aligned: bool, aligned_out: bool)
                                  cuda.local.array(turns_x, u32))
         for i in range(share):
             sums[i] = real(0)
-        group = divide(u32(cuda.blockIdx.z), parts)
-        number = u32(cuda.blockIdx.z - group * parts)
+        group = divide(u32(cuda.blockIdx.z), pieces)
+        number = u32(cuda.blockIdx.z - group * pieces)
         weights = u32(taps_down * taps_across * depth)
         first_weight, first_filter = u32(cuda.blockIdx.x * u32(rows)), u32(cuda.blockIdx.y * u32(columns))
         k = u32(number * part)
@@ -126,19 +128,19 @@ def conv2d_weight_tiles(real: Any, tile: Tile, aligned: bool, aligned_out: bool)
 
 
 def weight_grad(x: DeviceArray, dy: DeviceArray, dw: DeviceArray, kernel: Any, stride: Any, padding: Any, dilation: Any,
-                groups: int, *, tile: Tile | None = None, parts: int = 0) -> None:
-    """The contract conv2d_weight_grad. tile, parts (of the sums): None and 0: by the sizes."""
+                groups: int, *, tile: Tile | None = None, pieces: int = 0) -> None:
+    """The contract conv2d_weight_grad. tile, pieces (of the sums): None and 0: by the sizes."""
     n, height, width, channels = x.shape
     high, wide, filters = dy.shape[1:]
     depth, size, outputs = channels // groups, filters // groups, n * high * wide
     weights = kernel[0] * kernel[1] * depth
-    chosen, split = choose_tile(weights, size, outputs, groups, dw.dtype.itemsize)
-    tile, parts = tile or chosen, parts or split
-    part = cover(outputs, parts * DEPTH) * DEPTH
-    sums = dw if parts == 1 else empty((parts, *dw.shape), dw.dtype, dw.device)
+    best, several = choose_tile(weights, size, outputs, groups, dw.dtype.itemsize)
+    tile, pieces = tile or best, pieces or several
+    part = cover(outputs, pieces * DEPTH) * DEPTH
+    parts = dw if pieces == 1 else empty((pieces, *dw.shape), dw.dtype, dw.device)
     variant = conv2d_weight_tiles(dw.dtype.type, tile, depth % 4 == 0, size % 4 == 0)
-    launch(variant, (cover(weights, tile.rows), cover(size, tile.columns), groups * parts), x, dy, sums, height, width,
-           depth, channels, max(high, 1), max(wide, 1), size, filters, *kernel, *stride, padding[0], padding[2],
-           *dilation, outputs, part, parts)
-    if parts > 1:
-        add_up(sums, None, dw)
+    launch(variant, (cover(weights, tile.rows), cover(size, tile.columns), groups * pieces), x, dy, parts, height,
+           width, depth, channels, max(high, 1), max(wide, 1), size, filters, *kernel, *stride, padding[0], padding[2],
+           *dilation, outputs, part, pieces)
+    if pieces > 1:
+        add_up(parts, None, dw)

@@ -8,8 +8,8 @@ from numba import njit
 
 
 def define(name: str, arguments: str, lines: list[str], **space: Any) -> Callable[..., Any]:
-    """A device function of this text, which sees the names in `space`; inlined where it is called. Its text stays with it,
-    as `source`: for whoever reads it, for error messages, and for the cache of compiled kernels."""
+    """A device function of this text, which sees the names in `space`; inlined where it is called. Its text stays with
+    it, as `source`: for whoever reads it, for error messages, and for the cache of compiled kernels."""
     source = "\n    ".join([f"def {name}({arguments}):", *lines]) + "\n"
     file = f"<{name} of {space.get('real', 'any number')}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)

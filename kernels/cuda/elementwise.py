@@ -1,16 +1,17 @@
 """Formulas, element by element, on arrays that broadcast against each other.
 
-There is one kernel for each number of inputs; the formula, which it has from the contract, is inlined into it. All of them
-do little work on each byte, so what counts is how bytes move: a thread reads four neighbours of each input in one
+There is one kernel for each number of inputs; the formula, which it has from the contract, is inlined into it. All of
+them do little work on each byte, so what counts is how bytes move: a thread reads four neighbours of each input in one
 16-byte load and writes four results in one store, and neighbouring threads take neighbouring fours.
 
 Broadcasting is a matter of strides. Shapes are collapsed to three axes or fewer (outer, middle, columns; axes.py), with
-stride 0 where an input repeats. Along the columns an input therefore moves by 1 or by 0, and the two divisions that find
-a thread's row are shared by its four elements. Rows whose length isn't a multiple of 4 start at any address, and are read
-one number at a time. What has more than three axes even then is rare, and is launched in parts.
+stride 0 where an input repeats. Along the columns an input therefore moves by 1 or by 0, and the two divisions that
+find a thread's row are shared by its four elements. Rows whose length isn't a multiple of 4 start at any address, and
+are read one number at a time. What has more than three axes even then is rare, and is launched in parts.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -20,7 +21,7 @@ from numba import njit, uint32
 from ..contracts import CONTRACTS as ALL
 from ..contracts import Contract
 from .activations import PARAMS, formula
-from .axes import broadcast, check_size, collapse, contiguous, split
+from .axes import Numbers, broadcast, check_size, collapse, contiguous, split
 from .compiler import Variant, kernel
 from .intrinsics import divide, load4, position, store4
 from .launcher import cover, launch
@@ -33,24 +34,47 @@ P = "p0: real, p1: real, p2: real, p3: real"
 
 def _variants(inputs: int) -> tuple[tuple[Any, ...], ...]:
     """The settings of all formulas of so many inputs."""
-    return tuple(_settings(contract, dtype) for contract in ALL.values() if contract.formula and len(contract.inputs) == inputs
-                 for kind in contract.kinds for dtype in DTYPES[kind])
+    contracts = [contract for contract in ALL.values() if contract.formula and len(contract.inputs) == inputs]
+    return tuple(_settings(contract, dtype) for contract in contracts for kind in contract.kinds
+                 for dtype in DTYPES[kind])
 
 
 def _settings(contract: Contract, dtype: Any) -> tuple[Any, ...]:
     """Its name, and the types of its inputs, of its output and of what it calculates with."""
     def of(kind: str) -> Any:
         return np.dtype(np.bool_ if kind == "b" else dtype)
-    return (contract.name, *(of(argument.kind) for argument in contract.inputs), of(contract.outputs[0].kind), np.dtype(dtype))
+    arguments = *contract.inputs, *contract.outputs
+    return (contract.name, *(of(argument.kind) for argument in arguments), np.dtype(dtype))
 
 
 @njit(inline="always")
-def four(x: Any, at: Any, step: Any) -> Any:
-    """x[at .. at + 3], or x[at] four times where the step is 0; at must then be a multiple of 4."""
+def read(x: Any, at: Any, step: Any, whole: Any, left: Any) -> Any:
+    """x[at], x[at + step] ...: four of them, or the `left` that there are and then the first again. whole: there are
+    four, and `at` is a multiple of 4 if they are neighbours."""
     if step == 0:
-        value = x[at]
-        return value, value, value, value
-    return load4(x, at)
+        same = x[at]
+        return same, same, same, same
+    if whole:
+        return load4(x, at)
+    first = x[at]
+    second = x[uint32(at + 1)] if left > 1 else first
+    third = x[uint32(at + 2)] if left > 2 else first
+    return first, second, third, x[uint32(at + 3)] if left > 3 else first
+
+
+@njit(inline="always")
+def write(y: Any, to: Any, whole: Any, left: Any, first: Any, second: Any, third: Any, fourth: Any) -> None:
+    """y[to], y[to + 1] ... = the four, or as many as are left."""
+    if whole:
+        store4(y, to, first, second, third, fourth)
+        return
+    y[to] = first
+    if left > 1:
+        y[uint32(to + 1)] = second
+    if left > 2:
+        y[uint32(to + 2)] = third
+    if left > 3:
+        y[uint32(to + 3)] = fourth
 
 
 @kernel(f"x: given*, y: result*, {P}, n: u32", variants=_variants(1))
@@ -61,14 +85,11 @@ def unary(name, given, result, real):
         i = uint32(position() * 4)
         if i >= n:
             return
-        if uint32(n - i) >= 4:
-            x0, x1, x2, x3 = load4(x, i)
-            store4(y, i, result(f(x0, p0, p1, p2, p3)), result(f(x1, p0, p1, p2, p3)),
-                   result(f(x2, p0, p1, p2, p3)), result(f(x3, p0, p1, p2, p3)))
-        else:
-            while i < n:
-                y[i] = result(f(x[i], p0, p1, p2, p3))
-                i = uint32(i + 1)
+        left = uint32(n - i)
+        whole = left >= 4
+        x0, x1, x2, x3 = read(x, i, 1, whole, left)
+        write(y, i, whole, left, result(f(x0, p0, p1, p2, p3)), result(f(x1, p0, p1, p2, p3)),
+              result(f(x2, p0, p1, p2, p3)), result(f(x3, p0, p1, p2, p3)))
     return unary
 
 
@@ -85,8 +106,8 @@ def place(rows: Any, middle: Any, columns: Any) -> Any:
     return outer, uint32(row - outer * middle), uint32((item - row * groups) * 4)
 
 
-@kernel(f"a: first*, b: second*, y: result*, {P}, rows: u32, middle: u32, columns: u32, a_outer: u32, a_middle: u32, a_step: u32, "
-        "b_outer: u32, b_middle: u32, b_step: u32", variants=_variants(2))
+@kernel(f"a: first*, b: second*, y: result*, {P}, rows: u32, middle: u32, columns: u32, "
+        "a_outer: u32, a_middle: u32, a_step: u32, b_outer: u32, b_middle: u32, b_step: u32", variants=_variants(2))
 def binary(name, first, second, result, real):
     f = formula(name, real)
 
@@ -95,24 +116,19 @@ def binary(name, first, second, result, real):
         row = uint32(outer * middle + inner)
         if row >= rows or column >= columns:
             return
-        to = uint32(row * columns + column)
-        at = uint32(outer * a_outer + inner * a_middle + column * a_step)
-        bt = uint32(outer * b_outer + inner * b_middle + column * b_step)
-        if uint32(columns - column) >= 4 and (rows == 1 or columns & 3 == 0):
-            a0, a1, a2, a3 = four(a, at, a_step)
-            b0, b1, b2, b3 = four(b, bt, b_step)
-            store4(y, to, result(f(a0, b0, p0, p1, p2, p3)), result(f(a1, b1, p0, p1, p2, p3)),
-                   result(f(a2, b2, p0, p1, p2, p3)), result(f(a3, b3, p0, p1, p2, p3)))
-        else:
-            end = uint32(to + min(uint32(columns - column), uint32(4)))
-            while to < end:
-                y[to] = result(f(a[at], b[bt], p0, p1, p2, p3))
-                to, at, bt = uint32(to + 1), uint32(at + a_step), uint32(bt + b_step)
+        left = uint32(columns - column)
+        whole = left >= 4 and (rows == 1 or columns & 3 == 0)
+        a0, a1, a2, a3 = read(a, uint32(outer * a_outer + inner * a_middle + column * a_step), a_step, whole, left)
+        b0, b1, b2, b3 = read(b, uint32(outer * b_outer + inner * b_middle + column * b_step), b_step, whole, left)
+        write(y, uint32(row * columns + column), whole, left,
+              result(f(a0, b0, p0, p1, p2, p3)), result(f(a1, b1, p0, p1, p2, p3)),
+              result(f(a2, b2, p0, p1, p2, p3)), result(f(a3, b3, p0, p1, p2, p3)))
     return binary
 
 
-@kernel(f"a: first*, b: second*, c: third*, y: result*, {P}, rows: u32, middle: u32, columns: u32, a_outer: u32, a_middle: u32, "
-        "a_step: u32, b_outer: u32, b_middle: u32, b_step: u32, c_outer: u32, c_middle: u32, c_step: u32", variants=_variants(3))
+@kernel(f"a: first*, b: second*, c: third*, y: result*, {P}, rows: u32, middle: u32, columns: u32, "
+        "a_outer: u32, a_middle: u32, a_step: u32, b_outer: u32, b_middle: u32, b_step: u32, "
+        "c_outer: u32, c_middle: u32, c_step: u32", variants=_variants(3))
 def ternary(name, first, second, third, result, real):
     f = formula(name, real)
 
@@ -122,21 +138,14 @@ def ternary(name, first, second, third, result, real):
         row = uint32(outer * middle + inner)
         if row >= rows or column >= columns:
             return
-        to = uint32(row * columns + column)
-        at = uint32(outer * a_outer + inner * a_middle + column * a_step)
-        bt = uint32(outer * b_outer + inner * b_middle + column * b_step)
-        ct = uint32(outer * c_outer + inner * c_middle + column * c_step)
-        if uint32(columns - column) >= 4 and (rows == 1 or columns & 3 == 0):
-            a0, a1, a2, a3 = four(a, at, a_step)
-            b0, b1, b2, b3 = four(b, bt, b_step)
-            c0, c1, c2, c3 = four(c, ct, c_step)
-            store4(y, to, result(f(a0, b0, c0, p0, p1, p2, p3)), result(f(a1, b1, c1, p0, p1, p2, p3)),
-                   result(f(a2, b2, c2, p0, p1, p2, p3)), result(f(a3, b3, c3, p0, p1, p2, p3)))
-        else:
-            end = uint32(to + min(uint32(columns - column), uint32(4)))
-            while to < end:
-                y[to] = result(f(a[at], b[bt], c[ct], p0, p1, p2, p3))
-                to, at, bt, ct = uint32(to + 1), uint32(at + a_step), uint32(bt + b_step), uint32(ct + c_step)
+        left = uint32(columns - column)
+        whole = left >= 4 and (rows == 1 or columns & 3 == 0)
+        a0, a1, a2, a3 = read(a, uint32(outer * a_outer + inner * a_middle + column * a_step), a_step, whole, left)
+        b0, b1, b2, b3 = read(b, uint32(outer * b_outer + inner * b_middle + column * b_step), b_step, whole, left)
+        c0, c1, c2, c3 = read(c, uint32(outer * c_outer + inner * c_middle + column * c_step), c_step, whole, left)
+        write(y, uint32(row * columns + column), whole, left,
+              result(f(a0, b0, c0, p0, p1, p2, p3)), result(f(a1, b1, c1, p0, p1, p2, p3)),
+              result(f(a2, b2, c2, p0, p1, p2, p3)), result(f(a3, b3, c3, p0, p1, p2, p3)))
     return ternary
 
 
@@ -145,18 +154,22 @@ def ternary(name, first, second, third, result, real):
 
 def _rule(contract: Contract) -> Callable[..., None]:
     count = len(contract.inputs)
+    lead = [argument.kind for argument in contract.inputs].index("t")
+    kernel = (unary, binary, ternary)[count - 1]
+    dtypes = [np.dtype(dtype) for kind in contract.kinds for dtype in DTYPES[kind]]
+    variants = {dtype: kernel(*_settings(contract, dtype)) for dtype in dtypes}
+    padding = [0] * (PARAMS - len(contract.params))
 
     def run(*arguments: Any) -> None:
-        inputs, y = arguments[:count], arguments[count]
-        dtype = next(x.dtype for x, argument in zip(inputs, contract.inputs, strict=True) if argument.kind == "t")
-        settings = _settings(contract, dtype)
-        with np.errstate(over="ignore"):  # a param too large for float32 is infinite there
-            params = [dtype.type(p).item() for p in arguments[count + 1:]]
-        params += [0] * (PARAMS - len(params))
+        inputs, y, params = arguments[:count], arguments[count], [*arguments[count + 1:], *padding]
+        dtype = inputs[lead].dtype
+        if contract.params and dtype == np.float32:
+            with np.errstate(over="ignore"):  # a param that is too large for float32 is infinite there
+                params = [float(np.float32(p)) for p in params]
         if count == 1:
-            launch(unary(*settings), cover(cover(y.size, EACH)), inputs[0], y, *params, y.size)
-        elif y.size:
-            _launch_in_parts((binary if count == 2 else ternary)(*settings), inputs, y, params)
+            launch(variants[dtype], cover(cover(y.size, EACH)), inputs[0], y, *params, y.size)
+        else:
+            _launch_in_parts(variants[dtype], inputs, y, params)
 
     run.__name__ = contract.name
     return run
@@ -164,11 +177,22 @@ def _rule(contract: Contract) -> Callable[..., None]:
 
 def _launch_in_parts(variant: Variant, inputs: tuple[DeviceArray, ...], y: DeviceArray, params: list[Any]) -> None:
     check_size(variant, y)
-    sizes, strides = collapse(y.shape, contiguous(y.shape), *(broadcast(x.shape, y.shape) for x in inputs))
-    for (outer, middle, columns), steps, starts in split(sizes, strides, 3):
+    for blocks, starts, walk in _parts(y.shape, *(x.shape for x in inputs)):
         part, *parts = (x.after(start) if start else x for x, start in zip((y, *inputs), starts, strict=True))
-        blocks = cover(outer * middle * cover(columns, EACH))
-        launch(variant, blocks, *parts, part, *params, outer * middle, middle, columns, *chain.from_iterable(steps[1:]))
+        launch(variant, blocks, *parts, part, *params, *walk)
+
+
+@lru_cache(maxsize=4096)  # a network's shapes come again in every step
+def _parts(*shapes: Numbers) -> list[tuple[int, list[int], Numbers]]:
+    """Of arrays of these shapes, the result's first: for each launch its blocks, where the arrays start, and the sizes
+    and steps that the kernel takes."""
+    y = shapes[0]
+    if 0 in y:
+        return []
+    sizes, strides = collapse(y, contiguous(y), *(broadcast(shape, y) for shape in shapes[1:]))
+    return [(cover(outer * middle * cover(columns, EACH)), starts,
+             (outer * middle, middle, columns, *chain.from_iterable(steps[1:])))
+            for (outer, middle, columns), steps, starts in split(sizes, strides, 3)]
 
 
 CONTRACTS = {name: _rule(contract) for name, contract in ALL.items() if contract.formula}

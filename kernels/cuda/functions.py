@@ -1,4 +1,4 @@
-"""The functions that formulas may call, as device code for one type of numbers; the names are those of formula.FUNCTIONS."""
+"""The functions that formulas may call, as device code for one type of numbers; named as in formula.FUNCTIONS."""
 
 import math
 from collections.abc import Callable
@@ -12,8 +12,9 @@ from .trigonometry import cosine, sine
 
 #: The same name for both types: NVIDIA's library, within a few units in the last place, neither branching into float64
 #: for float32 nor calling a function that is not inlined. Not so its sin, cos, and pow of float64: those are ours.
-_SHARED = {"abs": abs, "exp": math.exp, "expm1": math.expm1, "log": math.log, "log1p": math.log1p, "sqrt": math.sqrt,
-           "tanh": math.tanh, "erf": math.erf}
+_SHARED: dict[str, Callable[..., Any]] = {
+    "abs": abs, "exp": math.exp, "expm1": math.expm1, "log": math.log, "log1p": math.log1p, "sqrt": math.sqrt,
+    "tanh": math.tanh, "erf": math.erf}
 
 
 def functions(real: Any) -> dict[str, Callable[..., Any]]:

@@ -1,12 +1,10 @@
 """Taking by index, and the gradients of it; sums of a few weighted rows, the product with a sparse matrix.
 
 Indices are looked at before anything is read through them: a kernel finds the first wrong one, and the processor waits
-for its answer. Elements that are gathered have a thread each (or four neighbours do), and neighbouring threads follow the
-innermost axis, along which memory is read in lines whatever the index is. Where elements are scattered, several may meet
-in one place, and must do so in order: there a thread has a column, all that could meet, and walks down it.
+for its answer. Elements that are gathered have a thread each (or four neighbours do), and neighbouring threads follow
+the innermost axis, along which memory is read in lines whatever the index is. Where elements are scattered, several may
+meet in one place, and must do so in order: there a thread has a column, all that could meet, and walks down it.
 """
-
-from typing import Any
 
 import numpy as np
 from numba import uint32
@@ -39,7 +37,8 @@ def first_outside():
 
 @kernel("start: i64*, first: u32*, weights: i64, n: u32", variants=((),))
 def first_not_rising():
-    """first[0] = the least i for which start[i] is not what it must be: 0 at first, `weights` at last, never less than before."""
+    """first[0] = the least i for which start[i] isn't as it must be: 0 at first, never less than before, `weights` at
+    last."""
     def first_not_rising(start, first, weights, n):
         i = position()
         if i < n:
@@ -127,26 +126,28 @@ def gather(x: DeviceArray, index: DeviceArray, y: DeviceArray) -> None:
 
 
 @kernel("x: real*, index: i64*, y: real*, length: u32, inner: u32, rows: u32, columns: u32",
-        variants=tuple((dtype, *way) for dtype in (np.float32, np.float64) for way in ((True, True), (False, True), (False, False))))
+        variants=tuple((dtype, *way) for dtype in (np.float32, np.float64)
+                       for way in ((True, True), (False, True), (False, False))))
 def scattered(real, by_rows, add):
-    """y[o, place, i] = (add: +=) x[o,m,i] in order of m, with place = index[m] (by_rows) or index[o,m,i]. A column is one
-    of all (o, i)."""
+    """y[o, place, i] = (add: +=) x[o,m,i] in order of m, with place = index[m] (by_rows) or index[o,m,i]. A column is
+    one of all (o, i)."""
     def scattered(x, index, y, length, inner, rows, columns):
         column = position()
         if column >= columns:
             return
         outer = divide(column, inner)
         i = uint32(column - outer * inner)
-        at, end, m = uint32(outer * rows * inner + i), uint32(rows), uint32(0)
+        at, m = uint32(outer * rows * inner + i), uint32(0)
         to = uint32(outer * length * inner + i)
-        while m < end:
+        while m < rows:
             place = uint32(to + uint32(index[m] if by_rows else index[at]) * inner)
             y[place] = y[place] + x[at] if add else x[at]
             m, at = uint32(m + 1), uint32(at + inner)
     return scattered
 
 
-def _scatter(name: str, x: DeviceArray, index: DeviceArray, y: DeviceArray, rows: int, by_rows: bool, add: bool) -> None:
+def _scatter(name: str, x: DeviceArray, index: DeviceArray, y: DeviceArray, rows: int, by_rows: bool,
+             add: bool) -> None:
     outer, length, inner = y.shape
     check_indices(index, length, name)
     check_size(name, x, y)
@@ -169,11 +170,31 @@ def scatter(x: DeviceArray, index: DeviceArray, y: DeviceArray, length: int, add
 # ----------------------------------------------------------------------------------------------- sparse matrices
 
 
-@kernel("x: real*, start: i64*, index: i64*, weight: real*, y: real*, length: u32, inner: u32, rows: u32, n: u32",
-        variants=((np.float32, 1), (np.float32, 4), (np.float64, 1), (np.float64, 4)))
-def csr_sums(real, each):
-    """inner and n count units of `each` columns."""
+CSR = "x: real*, start: i64*, index: i64*, weight: real*, y: real*, length: u32, inner: u32, rows: u32, n: u32"
+
+
+@kernel(CSR)
+def csr_sums(real):
+    """y[o,m,i] = sum over t from start[m] to start[m+1] of weight[t] * x[o, index[t], i]."""
     def csr_sums(x, start, index, weight, y, length, inner, rows, n):
+        i = position()
+        if i >= n:
+            return
+        row = divide(i, inner)
+        outer = divide(row, rows)
+        m, column = uint32(row - outer * rows), uint32(i - row * inner)
+        t, end, total = uint32(start[m]), uint32(start[uint32(m + 1)]), real(0)
+        while t < end:
+            total += weight[t] * x[uint32((outer * length + uint32(index[t])) * inner + column)]
+            t = uint32(t + 1)
+        y[i] = total
+    return csr_sums
+
+
+@kernel(CSR)
+def csr_sums_of_four(real):
+    """The same for four neighbouring columns a thread, which share indices and weights; inner and n count fours."""
+    def csr_sums_of_four(x, start, index, weight, y, length, inner, rows, n):
         i = position()
         if i >= n:
             return
@@ -183,19 +204,12 @@ def csr_sums(real, each):
         t, end = uint32(start[m]), uint32(start[uint32(m + 1)])
         a, b, c, d = real(0), real(0), real(0), real(0)
         while t < end:
-            at = uint32((outer * length + uint32(index[t])) * inner + column)
-            if each == 1:
-                a += weight[t] * x[at]
-            else:
-                x0, x1, x2, x3 = load4(x, uint32(at * 4))
-                share = weight[t]
-                a, b, c, d = a + share * x0, b + share * x1, c + share * x2, d + share * x3
+            x0, x1, x2, x3 = load4(x, uint32(((outer * length + uint32(index[t])) * inner + column) * 4))
+            share = weight[t]
+            a, b, c, d = a + share * x0, b + share * x1, c + share * x2, d + share * x3
             t = uint32(t + 1)
-        if each == 1:
-            y[i] = a
-        else:
-            store4(y, uint32(i * 4), a, b, c, d)
-    return csr_sums
+        store4(y, uint32(i * 4), a, b, c, d)
+    return csr_sums_of_four
 
 
 def csr_matmul(x: DeviceArray, start: DeviceArray, index: DeviceArray, weight: DeviceArray, y: DeviceArray) -> None:
@@ -204,10 +218,10 @@ def csr_matmul(x: DeviceArray, start: DeviceArray, index: DeviceArray, weight: D
         raise ValueError(f"csr_matmul: start must rise from 0 to {index.size}, the number of weights")
     check_indices(index, length, "csr_matmul")
     check_size("csr_matmul", x, y, weight)
-    each = 4 if inner % 4 == 0 else 1
+    sums, each = (csr_sums_of_four, 4) if inner % 4 == 0 else (csr_sums, 1)
     count = y.size // each
-    launch(csr_sums(x.dtype, each), cover(count), x, start, index, weight, y, length, inner // each, y.shape[1], count)
+    launch(sums(x.dtype), cover(count), x, start, index, weight, y, length, inner // each, y.shape[1], count)
 
 
-CONTRACTS: dict[str, Any] = {"take": take, "take_grad": take_grad, "pick": pick, "pick_grad": pick_grad, "gather": gather,
-                             "scatter": scatter, "csr_matmul": csr_matmul}
+CONTRACTS = {"take": take, "take_grad": take_grad, "pick": pick, "pick_grad": pick_grad, "gather": gather,
+             "scatter": scatter, "csr_matmul": csr_matmul}

@@ -1,6 +1,6 @@
 """How threads share out a reduction, and how they put together what each of them found.
 
-Everything that is reduced here is an array (outer, length, inner), with one result for each of its outer * inner columns.
+Everything that is reduced here is an array (outer, length, inner); each of its outer * inner columns has one result.
 Two layouts cover all proportions; both are of blocks of 256 threads, several of them to a column:
 
 * a warp a column, eight columns a block, for rows of middling length in one piece (inner = 1). Neighbouring lanes read
@@ -9,9 +9,9 @@ Two layouts cover all proportions; both are of blocks of 256 threads, several of
   threads stand in neighbouring columns, 32 being what a warp reads at once, and where columns are short too, up to 256;
   where inner is 1 and rows are long, the tile is one row and the whole block walks down it.
 
-Where there are fewer columns than keep a GPU busy, the length is cut into parts as well, along the grid's y axis; a second
-launch puts the parts together. How many there are follows from the shape alone, and what is added up is added up in an order
-that does too: results depend neither on the GPU nor on which block came first.
+Where there are fewer columns than keep a GPU busy, the length is cut into parts as well, along the grid's y axis; a
+second launch puts the parts together. How many there are follows from the shape alone, and so does the order in which
+things are added up: results depend neither on the GPU nor on which block came first.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ from .compiler import THREADS
 from .intrinsics import ALL_LANES, WARP, divide
 from .launcher import cover
 
-#: Blocks that keep a large GPU busy: a few for each of its hundred multiprocessors.
-BUSY = 512
+#: Blocks that keep a large GPU busy: eight for each of its multiprocessors, of which an H100 has 132.
+BUSY = 1024
 #: Elements that a thread should find in its column before more threads are given to it.
 FEW = 4
 #: Elements that a thread should find in its part before the length is cut into more parts.
@@ -39,7 +39,7 @@ SIZES = "outputs: u32, length: u32, inner: u32, each: u32, bits: u32"
 
 
 class Layout(NamedTuple):
-    """bits: 2^bits columns a block, a warp each if by_warp. parts: of the length, of `each` elements but for the last."""
+    """by_warp: a warp a column. bits: 2^bits columns a block. parts: of the length, `each` elements or the rest."""
 
     by_warp: bool
     bits: int
@@ -59,12 +59,16 @@ class Layout(NamedTuple):
         return self.outputs, self.length, self.inner, self.each, self.bits
 
 
-def layout(outer: int, length: int, inner: int, split: bool = True) -> Layout:
-    """The layout for an array of this shape. split: whether its length may be cut into parts. ValueError if it is too large."""
+def layout(shape: tuple[int, ...], split: bool = True, warps: bool = True) -> Layout:
+    """The layout for an array (outer, length, inner); ValueError if it is too large.
+
+    split: whether the length may be cut into parts. warps: whether a warp may take a column.
+    """
+    outer, length, inner = shape
     outputs = outer * inner
     if outputs * length > MOST_ELEMENTS:
         raise ValueError(f"an array of {outer} x {length} x {inner} elements, expected at most {MOST_ELEMENTS}")
-    if inner == 1 and FEW * FEW < length <= LONGEST_OF_WARP:
+    if warps and inner == 1 and FEW * FEW < length <= LONGEST_OF_WARP:
         return Layout(True, _log2(THREADS // WARP), 1, length, outputs, length, inner)
     across = min((max(inner, 1) - 1).bit_length(), _log2(WARP))
     bits = max(across, _log2(THREADS) - _log2(max(length // FEW, 1)))
@@ -117,8 +121,8 @@ def lanes_apart(bits: Any, by_warp: Any) -> Any:
 
 @njit(inline="always")
 def slots(bits: Any) -> Any:
-    """How the warps of a tile leave for each other what they know: where a thread does, whether it does, where the first slot
-    of its column is, their distance, and where they end.
+    """How the warps of a tile leave what they know for each other: in which slot this thread does, whether it does, the
+    first slot of its column, their distance, and where they end.
 
     By then, in a tile of less than 32 columns, a warp's first lanes speak for the others.
     """
@@ -129,10 +133,10 @@ def slots(bits: Any) -> Any:
 
 
 def together(combine: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the device function that combines a value of each thread of a column, in an order that is always the same, and
-    gives the result to all of them; `combine(a, b)` must not mind which is a and which b.
+    """Make the device function that combines the values of the threads of a column, always in the same order, and gives
+    the result to all of them. combine(a, b): the same as combine(b, a).
 
-    Its argument `shared` is an array of 256 in shared memory, which a kernel must not use again.
+    The function's `shared` is an array of 256 in shared memory that the kernel uses for nothing else.
     """
     @njit(inline="always")
     def over_column(value, shared, bits, by_warp):

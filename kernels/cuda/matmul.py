@@ -1,8 +1,8 @@
 """Matrix products: batches of them, either side turned, with a bias; in tiles (tile.py).
 
-Where a result is small and its sums are long, as in the gradient of a fully connected layer's weights, its few tiles would
-leave most of the GPU idle. The sums are split then: each block makes a part of them, and a second kernel adds the parts
-up, always in the same order.
+Where a result is small and its sums are long, as in the gradient of a fully connected layer's weights, its few tiles
+would leave most of the GPU idle. The sums are made in parts then, each by a block of its own, and a second kernel adds
+the parts up, always in the same order.
 """
 
 from typing import Any
@@ -17,8 +17,11 @@ from .launcher import cover, launch
 from .memory import DeviceArray, empty
 from .tile import (
     DEPTH,
+    LARGE,
+    MIDDLE,
     TILES,
     Tile,
+    add_four,
     along_depth,
     along_edge,
     choose_tile,
@@ -32,45 +35,48 @@ from .tile import (
     put,
     put_single,
     room,
+    two_pieces,
 )
 
-LARGE, MIDDLE = TILES[0][0], TILES[1][0]
-VARIANTS = (*[(np.float32, tile, False, False, True) for tile, _ in TILES], (np.float32, LARGE, True, True, True),
-            (np.float32, LARGE, False, False, False), (np.float64, MIDDLE, False, False, True), (np.float64, MIDDLE, True, True, False))
+VARIANTS = (*[(np.float32, tile, False, False, True) for tile in TILES], (np.float32, LARGE, True, True, True),
+            (np.float32, LARGE, False, False, False), (np.float64, MIDDLE, False, False, True),
+            (np.float64, MIDDLE, True, True, False))
 
 
-@kernel("a: real*, b: real*, bias: real*, y: real*, rows: u32, columns: u32, inner: u32, share: u32, batches: u32, step_b: u32,"
-        "biased: u32", threads=lambda real, tile, *_: tile.threads, variants=VARIANTS)
+@kernel("a: real*, b: real*, bias: real*, y: real*, rows: u32, columns: u32, inner: u32, part: u32, batches: u32,"
+        "step_b: u32, biased: u32", threads=lambda real, tile, *_: tile.threads, variants=VARIANTS)
 def matmul_tiles(real: Any, tile: Tile, turned_a: bool, turned_b: bool, aligned: bool) -> Any:
     """y = a b + bias, of which a block makes one tile of one product, or of a part of its sums.
 
-    share: products of a part; batches: products; step_b: from one b to the next. aligned: all lines begin at 16 bytes.
+    part: products of a part; batches: of a, and of y's parts; step_b: from one b to the next. aligned: in all three
+    matrices lines begin at multiples of four.
     """
-    high, wide, thread_rows, thread_columns, threads = tile.rows, tile.columns, tile.thread_rows, tile.thread_columns, tile.threads
-    count, turns_a, turns_b, room_a, room_b = tile.share, tile.turns(high), tile.turns(wide), tile.room(high), tile.room(wide)
-    fetched_a, fetched_b = 4 * turns_a, 4 * turns_b
+    high, wide, thread_rows, thread_columns = tile.rows, tile.columns, tile.thread_rows, tile.thread_columns
+    threads, share, turns_a, turns_b = tile.threads, tile.share, tile.turns(high), tile.turns(wide)
+    room_a, room_b, fetched_a, fetched_b = two_pieces(high), two_pieces(wide), 4 * turns_a, 4 * turns_b
     find_a, keep_a = (find_along_edge, keep_along_edge) if turned_a else (find_along_depth, keep_along_depth)
     find_b, keep_b = (find_along_depth, keep_along_depth) if turned_b else (find_along_edge, keep_along_edge)
     fetch, store = (four, put) if aligned else (four_single, put_single)
 
-    def matmul_tiles(a, b, bias, y, rows, columns, inner, share, batches, step_b, biased):
+    def matmul_tiles(a, b, bias, y, rows, columns, inner, part, batches, step_b, biased):
         left, right = cuda.shared.array(room_a, real, 16), cuda.shared.array(room_b, real, 16)
-        sums, column, row = cuda.local.array(count, real), cuda.local.array(thread_rows, real), cuda.local.array(thread_columns, real)
-        from_a, from_b = cuda.local.array(fetched_a, real), cuda.local.array(fetched_b, real)
-        for i in range(count):
+        sums, from_a, from_b = (cuda.local.array(share, real), cuda.local.array(fetched_a, real),
+                                cuda.local.array(fetched_b, real))
+        column, row = cuda.local.array(thread_rows, real), cuda.local.array(thread_columns, real)
+        for i in range(share):
             sums[i] = real(0)
 
-        tall = divide(u32(rows + u32(high - 1)), u32(high))  # tiles from top to bottom; tiles to the right are along y
-        part = divide(u32(cuda.blockIdx.x), tall)
-        top, first = u32(u32(cuda.blockIdx.x - part * tall) * u32(high)), u32(cuda.blockIdx.y * u32(wide))
-        piece = divide(part, batches)
-        batch, k = u32(part - piece * batches), u32(piece * share)
-        end = min(u32(k + share), inner)
+        # Along x lie the tiles of a column from top to bottom, for each product, for each part; along y the columns.
+        tall = divide(u32(rows + u32(high - 1)), u32(high))
+        number = divide(u32(cuda.blockIdx.x), tall)
+        top, first = u32(u32(cuda.blockIdx.x - number * tall) * u32(high)), u32(cuda.blockIdx.y * u32(wide))
+        piece = divide(number, batches)
+        batch, k = u32(number - piece * batches), u32(piece * part)
+        end = min(u32(k + part), inner)
         at_a, at_b = u32(batch * rows * inner), u32(batch * step_b)
 
-        steps = divide(u32(room(k, end) + u32(DEPTH - 1)), u32(DEPTH))
         stage = u32(0)
-        for step in range(steps + 1):
+        for step in range(divide(u32(room(k, end) + u32(DEPTH - 1)), u32(DEPTH)) + 1):
             for turn in range(turns_a):
                 at, there = find_a(turn, threads, high, k, end, inner, top, rows)
                 fetch(a, u32(at_a + at), there, from_a, turn, real(0))
@@ -90,22 +96,21 @@ def matmul_tiles(real: Any, tile: Tile, turned_a: bool, turned_b: bool, aligned:
             line = u32(top + down + place(i, high, thread_rows))
             if line < rows:
                 for j in range(0, thread_columns, 4):
-                    at = u32(first + over + place(j, wide, thread_columns))
-                    there = room(at, columns)
+                    at, n = u32(first + over + place(j, wide, thread_columns)), i * thread_columns + j
+                    there, index = room(at, columns), u32(u32(number * rows + line) * columns + at)
                     if biased != u32(0):
                         fetch(bias, at, there, row, 0, real(0))
-                        for lane in range(4):
-                            sums[i * thread_columns + j + lane] += row[lane]
-                    n = i * thread_columns + j
-                    store(y, u32(u32(part * rows + line) * columns + at), there, sums[n], sums[n + 1], sums[n + 2], sums[n + 3])
+                        add_four(sums, n, row)
+                    store(y, index, there, sums[n], sums[n + 1], sums[n + 2], sums[n + 3])
     return matmul_tiles
 
 
 @njit(inline="always")
-def find_along_depth(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner: Any, first: Any, size: Any) -> tuple[Any, Any]:
-    """Where this thread's vector of a matrix is whose lines are sums (`inner` numbers each): its index, and how much of it is there.
+def find_along_depth(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner: Any, first: Any, size: Any) -> Any:
+    """Where this thread's vector is, of a matrix whose lines are sums of `inner` products, and how much of it is there.
 
-    k, end: of the products of this step, and of all. first, size: of the tile's rows, and of the matrix's.
+    k, end: the first product of this step, and the last one's next. first, size: of the tile's rows, and of the
+    matrix's (or columns).
     """
     deep, at = along_depth(turn, threads)
     deep, at = u32(k + deep), u32(first + at)
@@ -113,22 +118,21 @@ def find_along_depth(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner
 
 
 @njit(inline="always")
-def find_along_edge(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner: Any, first: Any, size: Any) -> tuple[Any, Any]:
-    """The same of a matrix whose lines cross all sums, `size` of them."""
+def find_along_edge(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner: Any, first: Any, size: Any) -> Any:
+    """The same of a matrix whose lines cross the sums, `size` of them."""
     deep, at = along_edge(turn, threads, edge)
     deep, at = u32(k + deep), u32(first + at)
     return u32(deep * size + at), room(at, size) if deep < end else u32(0)
 
 
-@kernel("parts: real*, bias: real*, y: real*, count: u32, columns: u32, shares: u32, biased: u32")
+@kernel("parts: real*, bias: real*, y: real*, count: u32, columns: u32, pieces: u32, biased: u32")
 def add_parts(real: Any) -> Any:
-    """y = the sum of `shares` parts of `count` numbers each, + bias; from the first part to the last."""
-    def add_parts(parts, bias, y, count, columns, shares, biased):
+    """y = the sum of so many pieces of `count` numbers each, from the first to the last, + bias."""
+    def add_parts(parts, bias, y, count, columns, pieces, biased):
         i = position()
         if i < count:
-            total = real(0)
-            at = i
-            for _ in range(shares):
+            total, at = real(0), i
+            for _ in range(pieces):
                 total += parts[at]
                 at = u32(at + count)
             if biased != u32(0):
@@ -137,30 +141,30 @@ def add_parts(real: Any) -> Any:
     return add_parts
 
 
-def matmul(a: DeviceArray, b: DeviceArray, bias: DeviceArray | None, y: DeviceArray, transpose_a: bool, transpose_b: bool,
-           tile: Tile | None = None, shares: int = 0) -> None:
-    """tile, shares: None and 0: by the sizes."""
+def matmul(a: DeviceArray, b: DeviceArray, bias: DeviceArray | None, y: DeviceArray, transpose_a: bool,
+           transpose_b: bool, *, tile: Tile | None = None, pieces: int = 0) -> None:
+    """The contract matmul. tile, pieces (of the sums): None and 0: by the sizes."""
     batch, rows, columns = y.shape
     inner = a.shape[1] if transpose_a else a.shape[2]
     if b.shape[0] == 1 and not transpose_a:  # one b for all: one product with more rows
         batch, rows = 1, batch * rows
-    chosen, split = choose_tile(rows, columns, inner, batch, y.dtype.itemsize)
-    tile, shares = tile or chosen, shares or split
-    share = -(-inner // (shares * DEPTH)) * DEPTH
-    parts = y if shares == 1 else empty((shares, *y.shape), y.dtype, y.device)
-    added = bias if shares == 1 else None
-    lines = (rows if transpose_a else inner, inner if transpose_b else columns, columns)
+    best, several = choose_tile(rows, columns, inner, batch, y.dtype.itemsize)
+    tile, pieces = tile or best, pieces or several
+    part = cover(inner, pieces * DEPTH) * DEPTH
+    parts, added = (y, bias) if pieces == 1 else (empty((pieces, *y.shape), y.dtype, y.device), None)
+    lines = rows if transpose_a else inner, inner if transpose_b else columns, columns
     variant = matmul_tiles(y.dtype.type, tile, transpose_a, transpose_b, not any(length % 4 for length in lines))
-    blocks = cover(rows, tile.rows) * batch * shares, cover(columns, tile.columns)
+    blocks = cover(rows, tile.rows) * batch * pieces, cover(columns, tile.columns)
     step_b = 0 if b.shape[0] == 1 else inner * columns
-    launch(variant, blocks, a, b, added, parts, rows, columns, inner, share, batch, step_b, added is not None)
-    if shares > 1:
+    launch(variant, blocks, a, b, added, parts, rows, columns, inner, part, batch, step_b, added is not None)
+    if pieces > 1:
         add_up(parts, bias, y)
 
 
 def add_up(parts: DeviceArray, bias: DeviceArray | None, y: DeviceArray) -> None:
-    """y = the sum over the parts, one for each y along axis 0, + bias along y's last axis."""
-    launch(add_parts(y.dtype.type), cover(y.size), parts, bias, y, y.size, y.shape[-1], parts.shape[0], bias is not None)
+    """y = the sum over the pieces, one for each y along axis 0, + bias along y's last axis."""
+    launch(add_parts(y.dtype.type), cover(y.size), parts, bias, y, y.size, y.shape[-1], parts.shape[0],
+           bias is not None)
 
 
 CONTRACTS = {"matmul": matmul}

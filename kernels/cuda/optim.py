@@ -1,10 +1,10 @@
 """The optimizers' steps: one launch for all parameters of a model.
 
-Most of a model's arrays are small, and a launch for each would take longer than the work. So the kernels take a table, a
-row a parameter: the addresses of it, of its gradient and of what the optimizer remembers, how many elements they have, and
-the number of the first block that works on them. A block takes CHUNK neighbouring elements of one row, which it
-finds by bisection; its threads read neighbouring addresses, each several of them, for memory answers the faster the
-more is asked at once. The arithmetic is the processor's, in the same order.
+Most of a model's arrays are small, and a launch for each would take longer than the work. So the kernels take a table,
+a row a parameter: the addresses of it, of its gradient and of what the optimizer remembers, how many elements they
+have, and the number of the first block that works on them. A block takes CHUNK neighbouring elements of one row, which
+it finds by bisection; its threads read neighbouring addresses, each thread several, so that many reads are under way at
+once. The arithmetic is the processor's, in the same order.
 """
 
 import math
@@ -27,6 +27,9 @@ CHUNK = EACH * THREADS
 COUNT, FIRST_BLOCK, ROW = 5, 6, 7
 
 GLOBAL_MEMORY = 1  # the number of this space of addresses
+
+#: A parameter, its gradient, and what else a step takes of it: arrays, or None.
+Row = tuple[Any, ...]
 
 
 @intrinsic
@@ -54,7 +57,7 @@ def find(table: Any, rows: Any) -> Any:
     return row, first, uint32(table[uint32(row + COUNT)])
 
 
-def _rows(*columns: Any) -> list[tuple[DeviceArray | None, ...]]:
+def _rows(*columns: Any) -> list[Row]:
     """columns: for each argument of a kernel its array, or None, or a list with one for each parameter."""
     rows = list(zip(*columns, strict=True)) if isinstance(columns[0], list) else [columns]
     if len({row[0].dtype for row in rows}) > 1:
@@ -62,7 +65,7 @@ def _rows(*columns: Any) -> list[tuple[DeviceArray | None, ...]]:
     return [row for row in rows if row[0].size]
 
 
-def _run(rows: list[tuple[DeviceArray | None, ...]], variant: Variant, *params: Any) -> None:
+def _run(rows: list[Row], variant: Variant, *params: Any) -> None:
     """One launch for all rows, or one for each where parameters share memory: those are moved in turn, as they come."""
     together = [rows] if _are_apart([row[0] for row in rows]) else [[row] for row in rows]
     for some in together:
@@ -107,17 +110,18 @@ def sgd_step(p: Any, g: Any, velocity: Any, lr: float, momentum: float, dampenin
              nesterov: bool, first: bool) -> None:
     rows = _rows(p, g, velocity)
     if rows:
-        _run(rows, sgd(rows[0][0].dtype, rows[0][2] is not None), lr, momentum, 1 - dampening, weight_decay, nesterov, first)
+        variant = sgd(rows[0][0].dtype, rows[0][2] is not None)
+        _run(rows, variant, lr, momentum, 1 - dampening, weight_decay, nesterov, first)
 
 
 # ---------------------------------------------------------------------------------------------------------- Adam
 
 
-@kernel("table: u64*, rows: u32, size: real, beta1: real, rest1: real, beta2: real, rest2: real, unbias: real, eps: real, "
-        "shrink: real, decay: real")
+@kernel("table: u64*, rows: u32, size: real, beta1: real, rest1: real, beta2: real, rest2: real, unbias: real, "
+        "eps: real, shrink: real, decay: real")
 def adam(real):
-    """size: lr / (1 - beta1^step). rest: 1 - beta. unbias: 1 / sqrt(1 - beta2^step). shrink: what decoupled decay leaves
-    of p."""
+    """size: lr / (1 - beta1^step). rest: 1 - beta. unbias: 1 / sqrt(1 - beta2^step). shrink: what decoupled decay
+    leaves of p."""
     def adam(table, rows, size, beta1, rest1, beta2, rest2, unbias, eps, shrink, decay):
         row, i, count = find(table, rows)
         p, g = pointer(table[row], real), pointer(table[uint32(row + 1)], real)

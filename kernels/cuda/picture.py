@@ -18,7 +18,8 @@ from .memory import DeviceArray, empty
 # ----------------------------------------------------------------------------------------------------- mirroring
 
 
-@kernel("x: item*, chosen: u8*, y: item*, rows: u32, length: u32, inner: u32, n: u32", variants=((np.uint8,), (np.uint32,)))
+@kernel("x: item*, chosen: u8*, y: item*, rows: u32, length: u32, inner: u32, n: u32",
+        variants=((np.uint8,), (np.uint32,)))
 def mirrored(item):
     def mirrored(x, chosen, y, rows, length, inner, n):
         i = position()
@@ -116,7 +117,8 @@ WARPS = THREADS // WARP
 
 @kernel("x: real*, brightness: real*, weights: real*, sums: real*, wrong: u8*, length: u32")
 def grey(real):
-    """Of a chunk of a picture (blockIdx.x of blockIdx.y): the sum of weights * bright, and whether a number isn't in 0..1."""
+    """Of a chunk of a picture (blockIdx.x of blockIdx.y): the sum of weights * bright, and whether a number is beyond
+    0..1."""
     def grey(x, brightness, weights, sums, wrong, length):
         of_warps = cuda.shared.array(WARPS, real)
         factor, start = brightness[cuda.blockIdx.y], uint32(cuda.blockIdx.y * length)

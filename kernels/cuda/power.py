@@ -1,12 +1,12 @@
 """a to the power of b in float64. A relative error of b log a becomes |b log a| times as large in the result, and that
 product reaches 745: the logarithm is calculated with about 70 bits, as a sum of two numbers.
 
-A product is rounded (dmul_rn) where its rounding error is calculated after: else the compiler would join it with a sum."""
+Where a product's rounding error is calculated after it, dmul_rn keeps the compiler from joining it with a sum."""
 
 import math
 from typing import Any
 
-from numba import float64, int64, njit
+from numba import float64, njit
 from numba.cuda import libdevice
 
 from .define import define, horner
@@ -48,7 +48,7 @@ def power(a: Any, b: Any) -> Any:
 
 @njit(inline="always")
 def _log(a):
-    """log a of a finite a > 0 as a sum of two numbers. a = 2^k m with m from sqrt(1/2) to sqrt(2), and log m = 2 atanh(s)
+    """log a of a finite a > 0 as a sum of two numbers. a = 2^k m with m from sqrt(1/2) to sqrt(2); log m = 2 atanh(s)
     with s = (m - 1) / (m + 1): s + s^3/3 + s^5/5 ..., of which the first two terms need more bits than a number has."""
     k = 0
     if a < 2.2250738585072014e-308:  # subnormal

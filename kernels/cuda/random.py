@@ -1,13 +1,14 @@
 """Random words and dropout, from the generator that kernels/contracts.py states: the bits are those of every device.
 
-A block of the generator gives four words and has no state, so a thread makes whichever it needs, in registers: ten rounds of two
-products cost less than reading the words from memory.
+A block of the generator gives four words and has no state, so a thread makes whichever it needs, in registers: ten
+rounds of two products cost less than reading the words from memory.
 """
 
 from typing import Any
 
 import numpy as np
 from numba import njit, uint32, uint64
+from numba.cuda.libdevice import umulhi
 
 from ..contracts import PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL
 from .axes import check_size
@@ -27,9 +28,9 @@ def philox(block: Any, seed: Any) -> Any:
     c0, c1, c2, c3 = uint32(block), uint32(block >> uint64(32)), uint32(0), uint32(0)
     key0, key1 = uint32(seed), uint32(seed >> uint64(32))
     for _ in range(PHILOX_ROUNDS):
-        product0, product2 = uint64(c0) * uint64(MULTIPLIER_0), uint64(c2) * uint64(MULTIPLIER_2)
-        c0, c1 = uint32(uint32(product2 >> uint64(32)) ^ c1 ^ key0), uint32(product2)
-        c2, c3 = uint32(uint32(product0 >> uint64(32)) ^ c3 ^ key1), uint32(product0)
+        high0, low0 = umulhi(c0, uint32(MULTIPLIER_0)), uint32(c0 * uint32(MULTIPLIER_0))
+        high2, low2 = umulhi(c2, uint32(MULTIPLIER_2)), uint32(c2 * uint32(MULTIPLIER_2))
+        c0, c1, c2, c3 = uint32(high2 ^ c1 ^ key0), low2, uint32(high0 ^ c3 ^ key1), low0
         key0, key1 = uint32(key0 + uint32(WEYL_0)), uint32(key1 + uint32(WEYL_1))
     return c0, c1, c2, c3
 

@@ -1,4 +1,4 @@
-"""Sums, and largest and smallest elements, over the middle axis of three. How threads share the work: see layout.py."""
+"""Sums, and largest and smallest elements, over the middle axis of three. How threads share the work: layout.py."""
 
 from typing import Any
 
@@ -41,11 +41,11 @@ def sums(real, by_warp):
 
 def reduce_sum(x: DeviceArray, y: DeviceArray, scale: float) -> None:
     scale = int(scale) if x.dtype == np.int64 else scale
-    how = layout(*x.shape)
+    how = layout(x.shape)
     if how.parts > 1:
         parts = empty((1, how.parts, how.outputs), x.dtype, x.device)
         launch(sums(x.dtype, how.by_warp), how.grid, x, parts, 1, *how.sizes)
-        x, how = parts, layout(*parts.shape, split=False)
+        x, how = parts, layout(parts.shape, split=False)
     launch(sums(x.dtype, how.by_warp), how.grid, x, y, scale, *how.sizes)
 
 
@@ -65,7 +65,7 @@ def spread(real, by_warp):
 
 
 def reduce_sum_grad(g: DeviceArray, dx: DeviceArray, length: int, scale: float) -> None:
-    how = layout(*dx.shape)
+    how = layout(dx.shape)
     launch(spread(g.dtype, how.by_warp), how.grid, g, dx, scale, *how.sizes)
 
 
@@ -135,12 +135,12 @@ def best(real, largest, by_warp, again):
 
 
 def _reduce_best(x: DeviceArray, y: DeviceArray, index: DeviceArray, largest: bool) -> None:
-    how, found = layout(*x.shape), None
+    how, found = layout(x.shape), None
     if how.parts > 1:
         shape = 1, how.parts, how.outputs
         parts, found = empty(shape, x.dtype, x.device), empty(shape, np.int64, x.device)
         launch(best(x.dtype, largest, how.by_warp, False), how.grid, x, None, parts, found, *how.sizes)
-        x, how = parts, layout(*shape, split=False)
+        x, how = parts, layout(shape, split=False)
     launch(best(x.dtype, largest, how.by_warp, found is not None), how.grid, x, found, y, index, *how.sizes)
 
 
@@ -152,4 +152,5 @@ def reduce_min(x: DeviceArray, y: DeviceArray, index: DeviceArray) -> None:
     _reduce_best(x, y, index, False)
 
 
-CONTRACTS = {"reduce_sum": reduce_sum, "reduce_sum_grad": reduce_sum_grad, "reduce_max": reduce_max, "reduce_min": reduce_min}
+CONTRACTS = {"reduce_sum": reduce_sum, "reduce_sum_grad": reduce_sum_grad, "reduce_max": reduce_max,
+             "reduce_min": reduce_min}

@@ -1,7 +1,7 @@
-"""Softmax, its logarithm, and the loss made of it, over the middle axis of three. How threads share the work: see layout.py.
+"""Softmax, its logarithm, and the loss made of it, over the middle axis of three (layout.py: how).
 
-A row is read three times: for its maximum, for the sum of exp(x - max), and for the result. The first read brings it into
-a cache; what comes after costs no bandwidth of the memory unless rows are longer than that.
+A row is read three times: for its maximum, for the sum of exp(x - max), and for the result. The first read brings it
+into a cache; what comes after costs no bandwidth of the memory, unless rows are longer than the cache.
 """
 
 import math
@@ -74,22 +74,22 @@ def normalised_exp_grad(real, logarithm, by_warp):
 
 
 def softmax(x: DeviceArray, y: DeviceArray) -> None:
-    how = layout(*x.shape, split=False)
+    how = layout(x.shape, split=False)
     launch(normalised_exp(x.dtype, False, how.by_warp), how.grid, x, y, *how.sizes)
 
 
 def log_softmax(x: DeviceArray, y: DeviceArray) -> None:
-    how = layout(*x.shape, split=False)
+    how = layout(x.shape, split=False)
     launch(normalised_exp(x.dtype, True, how.by_warp), how.grid, x, y, *how.sizes)
 
 
 def softmax_grad(g: DeviceArray, y: DeviceArray, dx: DeviceArray) -> None:
-    how = layout(*y.shape, split=False)
+    how = layout(y.shape, split=False)
     launch(normalised_exp_grad(g.dtype, False, how.by_warp), how.grid, g, y, dx, *how.sizes)
 
 
 def log_softmax_grad(g: DeviceArray, y: DeviceArray, dx: DeviceArray) -> None:
-    how = layout(*y.shape, split=False)
+    how = layout(y.shape, split=False)
     launch(normalised_exp_grad(g.dtype, True, how.by_warp), how.grid, g, y, dx, *how.sizes)
 
 
@@ -136,5 +136,6 @@ def cross_entropy_grad(g: DeviceArray, log: DeviceArray, index: DeviceArray, dx:
     launch(chosen_loss_grad(g.dtype), cover(dx.size), g, log, index, dx, ignore, dx.shape[1], dx.size)
 
 
-CONTRACTS = {"softmax": softmax, "softmax_grad": softmax_grad, "log_softmax": log_softmax, "log_softmax_grad": log_softmax_grad,
-             "cross_entropy": cross_entropy, "cross_entropy_grad": cross_entropy_grad}
+CONTRACTS = {"softmax": softmax, "softmax_grad": softmax_grad, "log_softmax": log_softmax,
+             "log_softmax_grad": log_softmax_grad, "cross_entropy": cross_entropy,
+             "cross_entropy_grad": cross_entropy_grad}

@@ -1,13 +1,13 @@
 """Tiles: how a block of threads multiplies two matrices, for the matrix product and for the convolutions.
 
-A block makes a tile of the result, rows x columns, in steps of DEPTH products each. For a step its threads read the piece
-that they need of either side from global memory, four numbers at a time, and put it in shared memory, the left side
-turned, so that both lie there as DEPTH lines along an edge of the tile. Then each thread reads some numbers of the left
-piece and some of the right one and adds all their products to its share of the tile, which it holds in registers:
+A block makes a tile of the result, rows x columns, in steps of DEPTH products each. For a step its threads read the
+piece that they need of either side from global memory, four numbers at a time, and put it in shared memory, the left
+side turned, so that both lie there as DEPTH lines along an edge of the tile. Then each thread reads some numbers of the
+left piece and some of the right one and adds all their products to its share of the tile, which it holds in registers:
 so many products for so few reads are what lets arithmetic, not memory, set the pace.
 
-Shared memory holds two pieces of each side. While one is multiplied, the numbers of the next are on their way from global
-memory to registers, and are then put beside it: a step takes one barrier, and nobody stands waiting for memory.
+Shared memory holds two pieces of each side. While one is multiplied, the numbers of the next are on their way from
+global memory to registers, and are then put beside it: a step takes one barrier, and nobody stands waiting for memory.
 
     for each step and one more:
         fetch this step's numbers            (behind the last step there are none: zeros)
@@ -54,55 +54,51 @@ class Tile:
     def share(self) -> int:
         return self.thread_rows * self.thread_columns
 
-    def room(self, edge: int) -> int:
-        """Numbers in shared memory for two pieces along an edge, each of `piece(edge)`."""
-        return 2 * piece(edge)
-
     def turns(self, edge: int) -> int:
-        """How many vectors of a piece each thread fetches."""
+        """How many vectors of a piece along an edge each thread fetches."""
         return -(-edge * DEPTH // (4 * self.threads))
 
 
-def piece(edge: int) -> int:
-    return DEPTH * (edge + GAP)
+def two_pieces(edge: int) -> int:
+    """Numbers in shared memory for two pieces along an edge."""
+    return 2 * DEPTH * (edge + GAP)
 
 
-#: The tiles, and what part of the GPU's speed each reaches at best, roughly: reads from shared memory for a product, and
-#: work for a thread, decide that. A large tile of float64 would take more registers and shared memory than there are.
-TILES = ((Tile(128, 64, 8, 4), 1.0), (Tile(64, 64, 4, 4), 0.8), (Tile(128, 32, 8, 4), 0.8), (Tile(128, 16, 4, 4), 0.6),
-         (Tile(32, 32, 4, 4), 0.5))
+LARGE, MIDDLE, FEW_COLUMNS = Tile(128, 64, 8, 4), Tile(64, 64, 4, 4), Tile(128, 16, 4, 4)
+
+#: The tiles, and what part of the GPU's speed each may reach, as estimated from the reads from shared memory that go
+#: with a product. A large tile of float64 would take more shared memory than a block has.
+TILES = {LARGE: 1.0, MIDDLE: 0.8, Tile(128, 32, 8, 4): 0.8, FEW_COLUMNS: 0.6, Tile(32, 32, 4, 4): 0.5}
 LARGEST_FLOAT64 = 64 * 64
 
-#: Multiprocessors of a GPU, roughly. What is chosen with it must not depend on the very GPU, for that would change results.
+#: Multiprocessors of a GPU, about. Not asked of the GPU at hand: the choice decides in what order sums are made, and
+#: results are to be the same on every one.
 MULTIPROCESSORS = 100
-#: Products at least, for which it is worth to split a sum between blocks: the parts have to be added up again.
-SHORTEST_SHARE = 256
+#: Products that a part of a sum has at least, where a sum is split between blocks: the parts have to be added up again.
+SHORTEST_PART = 256
 
 
 def choose_tile(rows: int, columns: int, depth: int, batch: int, itemsize: int) -> tuple[Tile, int]:
-    """The tile for a product, and between how many blocks each sum is split.
+    """The tile for a product, and in how many parts its sums are made.
 
-    The tile that takes least time if each multiprocessor works through its tiles one after the other. Where the tiles are
-    fewer than multiprocessors and sums long, as in the gradient of a filter, the sums are split.
+    The tile that takes least time if each multiprocessor makes one tile after the other. Where there are fewer tiles
+    than multiprocessors and the sums are long, as in the gradient of a filter, a sum is made in parts, by a block each.
     """
-    def time(choice: tuple[Tile, float]) -> float:
-        tile, speed = choice
-        return -(-blocks(tile) // MULTIPROCESSORS) * tile.rows * tile.columns / speed
-
     def blocks(tile: Tile) -> int:
         return -(-rows // tile.rows) * -(-columns // tile.columns) * batch
 
-    fitting = [c for c in TILES if itemsize == 4 or c[0].rows * c[0].columns <= LARGEST_FLOAT64]
-    tile = min(fitting, key=time)[0]
-    shares = min(2 * MULTIPROCESSORS // max(blocks(tile), 1), depth // SHORTEST_SHARE)
-    return tile, max(shares, 1)
+    def time(tile: Tile) -> float:
+        return -(-blocks(tile) // MULTIPROCESSORS) * tile.rows * tile.columns / TILES[tile]
+
+    best = min((tile for tile in TILES if itemsize == 4 or tile.rows * tile.columns <= LARGEST_FLOAT64), key=time)
+    return best, max(1, min(2 * MULTIPROCESSORS // max(1, blocks(best)), depth // SHORTEST_PART))
 
 
 # ------------------------------------------------------------------------------- from global to shared memory
 
-# How the threads of a block share out a piece: one vector each, then, `turn` by turn, what lies `threads` vectors further.
-# Where a matrix lies along depth in memory, four neighbours read the 64 bytes of one line of it; where it lies along
-# the edge, edge / 4 of them do.
+# How the threads of a block share out a piece: one vector each, then, turn by turn, what lies `threads` vectors
+# further. Where a matrix lies along depth in memory, four neighbours read the 64 bytes of one line of it; where it lies
+# along the edge, edge / 4 of them read a line.
 
 @njit(inline="always")
 def along_depth(turn: Any, threads: Any) -> tuple[Any, Any]:
@@ -158,7 +154,8 @@ def keep_along_edge(shared: Any, stage: Any, edge: Any, threads: Any, turns: Any
         line, place = along_edge(turn, threads, edge)
         if line < u32(DEPTH):
             at = u32(u32(u32(stage * u32(DEPTH)) + line) * u32(edge + GAP) + place)
-            store4_shared(shared, at, values[4 * turn], values[4 * turn + 1], values[4 * turn + 2], values[4 * turn + 3])
+            first = 4 * turn
+            store4_shared(shared, at, values[first], values[first + 1], values[first + 2], values[first + 3])
 
 
 # ------------------------------------------------------------------------------------------------ the product
@@ -173,7 +170,7 @@ def corner(columns: Any, thread_columns: Any) -> tuple[Any, Any]:
 
 @njit(inline="always")
 def place(number: Any, edge: Any, of_thread: Any) -> Any:
-    """How far the numbered row (or column) of a thread's share is from its first: four by four, spread over the tile."""
+    """How far a row (or column) of a thread's share lies from its first: they come by fours, spread over the tile."""
     return u32((number >> 2) * 4 * (edge // of_thread) + (number & 3))
 
 
@@ -209,6 +206,13 @@ def line(left: Any, at_left: Any, right: Any, at_right: Any, sums: Any, column: 
     for i in range(thread_rows):
         for j in range(thread_columns):
             sums[i * thread_columns + j] += column[i] * row[j]
+
+
+@njit(inline="always")
+def add_four(sums: Any, at: Any, values: Any) -> None:
+    """sums[at .. at + 3] += values[0 .. 3]."""
+    for lane in range(4):
+        sums[at + lane] += values[lane]
 
 
 @njit(inline="always")

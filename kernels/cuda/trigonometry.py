@@ -1,10 +1,10 @@
-"""sin and cos of any number. NVIDIA's library has them too, but turns to float64 for large float32 arguments and calls a
-function for large float64 ones, which costs every thread registers and a stack.
+"""sin and cos of any number. NVIDIA's library has them too, but turns to float64 for large float32 arguments and calls
+a function for large float64 ones, which costs every thread registers and a stack.
 
-x = q pi/2 + r with q whole and |r| <= pi/4; then sin x is +-sin r or +-cos r, as the last two bits of q say. For |x| up to
-NEAR, r comes from pi/2 in three pieces (W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980). Beyond,
-x is a whole number times a power of two, and its product with the bits of 2/pi that matter is exact in integers (M. Payne,
-R. Hanek, "Radian reduction for trigonometric functions", 1983).
+x = q pi/2 + r with q whole and |r| <= pi/4; then sin x is +-sin r or +-cos r, as the last two bits of q say. For |x| up
+to NEAR, r comes from pi/2 in three pieces (W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980).
+Beyond, x is a whole number times a power of two, and its product with the bits of 2/pi that matter is exact in integers
+(M. Payne, R. Hanek, "Radian reduction for trigonometric functions", 1983).
 """
 
 from collections.abc import Callable
@@ -67,8 +67,8 @@ def _series(real: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def _reduce_near(real: Any) -> Callable[..., Any]:
-    """x -> r, q for |x| < NEAR. x - q times the first piece is exact: both are whole multiples of the piece's last bit, and
-    the difference, below 1, has no more bits than a number holds. The other pieces correct it."""
+    """x -> r, q for |x| < NEAR. x - q times the first piece is exact: both are whole multiples of the piece's last bit,
+    and the difference, below 1, has no more bits than a number holds. The other pieces correct it."""
     first, second, third = _pieces(np.float32 if real == types.float32 else np.float64)
     inverse = float(1 / HALF_PI)
     fma, nearest = (libdevice.fmaf, libdevice.rintf) if real == types.float32 else (libdevice.fma, libdevice.rint)

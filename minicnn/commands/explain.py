@@ -26,11 +26,12 @@ if TYPE_CHECKING:
               help="Class to explain, its name or number.  [default: what the model says]")
 @click.option("--layer", metavar="NAME", callback=filled,
               help="Layer of the class activation maps; see `minicnn summary`.  [default: the last convolution]")
+@click.option("--invert", is_flag=True, help="Swap light and dark first, as for digits in ink on paper.")
 @click.option("--out", metavar="DIR", callback=filled, default="explained", show_default=True,
               help="Folder to write to; an earlier explanation there is replaced.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(model: str, images: tuple[str, ...], weights: str | None, methods: str, target: str | None,
-            layer: str | None, out: str, as_json: bool) -> None:
+            layer: str | None, invert: bool, out: str, as_json: bool) -> None:
     """Show what MODEL sees in each picture file: which places speak for its answer, and what every layer makes of it.
 
     MODEL is the path of a run, or a name (see `minicnn models`) with --weights. DIR then holds index.html, a page that
@@ -43,6 +44,8 @@ def explain(model: str, images: tuple[str, ...], weights: str | None, methods: s
     report.check_folder(out)
     network = _read_model(model, weights)
     pictures = [read_picture(image, network.input_shape) for image in images]
+    if invert:
+        pictures = [255 - picture for picture in pictures]
     answers = [_answer(network, picture, target) for picture in pictures]
     console = make_console(stderr=True)
     found = []
@@ -59,9 +62,10 @@ def explain(model: str, images: tuple[str, ...], weights: str | None, methods: s
         print_json(told)
         return
     for seen in found:
-        chances = seen.answer.chances
-        best = max(range(len(chances)), key=chances.__getitem__)
-        click.echo(f"{seen.name}: {seen.answer.names[best]} {chances[best]:.1%}")
+        names, chances, shown = seen.answer.names, seen.answer.chances, seen.answer.target
+        best = max(range(len(names)), key=chances.__getitem__)
+        explained = "" if best == shown else f" - explained: {names[shown]} {chances[shown]:.1%}"
+        click.echo(f"{seen.name}: {names[best]} {chances[best]:.1%}{explained}")
     say(console, f"What speaks for it is in {told['page']}")
 
 

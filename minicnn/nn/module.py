@@ -280,7 +280,7 @@ class Module:
     def to(self, target: Any) -> Self:
         """Move to a device ("cpu", "cuda"), or cast to float32 or float64 all parameters, buffers and gradients that
         are floats. Parameters stay the same objects. Make optimizers afterwards: theirs is the state of the old
-        dtype."""
+        dtype, on the old device."""
         dtype = dtype_of(target)
         if dtype is not None and dtype not in FLOATS:
             raise TypeError(f"to: modules have float32 or float64 parameters, got {dtype}")

@@ -43,7 +43,7 @@ def dead_share(model: Module, x: Tensor | np.ndarray, layers: str | Iterable[str
     ReLU such filters add nothing, and while it stays so they don't learn.
 
     x: pictures, better hundreds than one. layers: dotted names; unless given, all whose output comes out of a ReLU or
-    ReLU6, in the order they run.
+    ReLU6 and that run once in a pass, in that order.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Linear(2, 4), mc.nn.ReLU())

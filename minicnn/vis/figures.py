@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 WIDTH = 2.1  # inches of a picture in a figure
 # Told apart by more than their colours.
-CURVES = ((BLUE, "-"), (ORANGE, "--"), ("#2b8a3e", "-."), (GREY, ":"), ("#7b3fa0", (0, (5, 1, 1, 1))))
+CURVES = ((BLUE, "-"), (ORANGE, "--"), ("#2b8a3e", "-."), (GREY, ":"), ("#7b3fa0", (0, (5, 1, 1, 1))),
+          ("#000000", "-"), (ORANGE, ":"))
 
 
 # --------------------------------------------------------------------------------------------------- maps over pictures
@@ -54,7 +55,7 @@ def comparison_figure(pictures: np.ndarray, maps: Mapping[str, np.ndarray], capt
     for axes in grid.flat:
         axes.set_axis_off()
     for row, picture, caption in zip(grid, range(count), captions, strict=True):
-        _show(row[0], paint.as_bytes(pictures[picture]), caption or "the picture")
+        _show(row[0], paint.as_bytes(pictures[picture]), caption or ("the picture" if picture == 0 else ""))
         for axes, (name, values) in zip(row[1:], maps.items(), strict=True):
             shown = paint.overlay(pictures[picture], values[picture], opacity)
             _show(axes, shown, name if picture == 0 else "")
@@ -138,28 +139,25 @@ def feature_maps_figure(output: np.ndarray, title: str = "", count: int = 64) ->
 def filters_figure(filters: np.ndarray, title: str = "", count: int = 64) -> "Figure":
     """The filters of a convolution, those of the largest norm first.
 
-    filters: (kH, kW, C_in, C_out). On 3 channels a filter is drawn as the picture that it looks for, grey meaning 0. On
-    any other number each filter is a row: its slices for the strongest of its inputs, blue below and orange above 0.
+    filters: (K, kH, kW, C_in), as `vis.filters` gives them. On 3 channels a filter is drawn as the picture that it
+    looks for, grey meaning 0. On any other number each filter is a row: its slices for the strongest of its inputs,
+    blue below and orange above 0. At most `count` pictures are drawn.
     """
     filters = np.asarray(filters)
     if filters.ndim != 4:
-        raise ValueError(f"filters_figure: expected filters of shape (kH, kW, C_in, C_out), got {filters.shape}")
-    inputs = filters.shape[2]
-    order = np.argsort(-np.sqrt((filters**2).sum(axis=(0, 1, 2))), kind="stable")
+        raise ValueError(f"filters_figure: expected filters of shape (K, kH, kW, C_in), got {filters.shape}")
+    order = np.argsort(-np.sqrt((filters**2).sum(axis=(1, 2, 3))), kind="stable")
     reach = float(np.abs(filters).max()) or 1.0
-    scale = None if inputs == 3 else paint.Scale(-reach, reach, False)
-    if scale is None:
-        chosen = order[:count]
-        tiles = [paint.enlarge(paint.as_bytes((0.5 + 0.5 * filters[..., k] / reach).astype(np.float32)), 24)
-                 for k in chosen]
-        picture = paint.sheet(np.stack(tiles), gap=3)
+    if filters.shape[3] == 3:
+        chosen, across, scale = order[:count], None, None
+        tiles = [paint.as_bytes(0.5 + 0.5 * (filters[k] / reach).clip(-1, 1)) for k in chosen]
     else:
-        across = min(inputs, 16)
+        across, scale = min(filters.shape[3], 16), paint.Scale(-reach, reach, False)
         chosen = order[: max(1, count // across)]
-        tiles = [paint.enlarge(paint.paint(filters[:, :, place, k], scale), 24) for k in chosen
-                 for place in paint.strongest(filters[..., k], across)]
-        picture = paint.sheet(np.stack(tiles), columns=across, gap=3)
-    return _sheet_figure(picture, f"{title}\n{len(chosen)} of {filters.shape[3]} filters, the largest first", scale)
+        tiles = [paint.paint(filters[k, :, :, place], scale) for k in chosen
+                 for place in paint.strongest(filters[k], across)]
+    picture = paint.sheet(np.stack([paint.enlarge(tile, 24) for tile in tiles]), across, gap=3)
+    return _sheet_figure(picture, f"{title}\n{len(chosen)} of {len(filters)} filters, the largest first", scale)
 
 
 def _sheet_figure(picture: np.ndarray, title: str, scale: paint.Scale | None) -> "Figure":
@@ -180,7 +178,7 @@ def curves_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: st
     curves: by name, the shares from 0 to 1 and the score at each. The legend gives each one's area, the lower the
     better for deletion, the higher for insertion.
     """
-    figure = new_figure(5.6, 3.8, plain(title))
+    figure = new_figure(7.4, 3.8, plain(title))
     axes = figure.subplots()
     for number, (name, (shares, scores)) in enumerate(curves.items()):
         colour, line = CURVES[number % len(CURVES)]
@@ -190,5 +188,5 @@ def curves_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: st
     axes.grid(axis="y", color="#e3e3e3")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, title="area", title_fontsize=8)
+    axes.legend(frameon=False, fontsize=8, title="area", title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

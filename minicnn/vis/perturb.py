@@ -11,8 +11,8 @@ from ..ops.arguments import is_int
 from ..tensor import Tensor
 from .looking import Looking, Progress, Target
 
-#: What hidden pixels become: a number, or values that broadcast to the pictures.
-Baseline = float | np.ndarray | Tensor
+#: What hidden pixels become: a number, values that broadcast to the pictures, "mean" or "blur" (see `filling`).
+Baseline = float | np.ndarray | Tensor | str
 
 
 def occlusion(model: Module, x: Tensor | np.ndarray, target: Target = None, window: int | Sequence[int] = 8,
@@ -22,7 +22,7 @@ def occlusion(model: Module, x: Tensor | np.ndarray, target: Target = None, wind
 
     x: pictures (N, H, W, C), or sequences or volumes. window, stride: in pixels, one for all axes or one for each; the
     windows start at 0, stride, 2 stride ... until one reaches the edge, where it is cut off. baseline: what covers the
-    pixels, a number or values that broadcast to x.
+    pixels, a number, values that broadcast to x, each picture's "mean" colour, or the picture itself but for a "blur".
 
     A pixel's value is the mean of F(x) - F(x with the window covered) over the windows that cover it, the same for all
     its channels. (Zeiler and Fergus draw F(x with the window covered) itself.) Returns an array of x's shape; the model
@@ -56,7 +56,8 @@ def feature_ablation(model: Module, x: Tensor | np.ndarray, target: Target = Non
     """How much of the score each feature of the picture takes away with it: F(x) - F(x without the feature).
 
     x: pictures (N, H, W, C), or sequences or volumes. features: the size of square blocks, or an int array (H, W) that
-    says of each pixel which feature it belongs to, a segment or an organ, say. baseline: what takes a feature's place.
+    says of each pixel which feature it belongs to, a segment or an organ, say. baseline: what takes a feature's place,
+    as for `occlusion`.
 
     Returns an array of x's shape: a feature's drop at each of its pixels and channels, not divided by their number.
 
@@ -82,8 +83,10 @@ def feature_ablation(model: Module, x: Tensor | np.ndarray, target: Target = Non
 
 
 def filling(name: str, x: np.ndarray, baseline: Any) -> np.ndarray:
-    """The baseline of all pictures, of x's shape. "blur": each picture out of focus, by a Gaussian of 1/16 of its
-    longest side."""
+    """The baseline of all pictures, of x's shape. "mean": each picture's own mean colour; "blur": each picture out of
+    focus, by a Gaussian of 1/16 of its longest side."""
+    if isinstance(baseline, str) and baseline == "mean":
+        return np.broadcast_to(x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=True), x.shape)
     if isinstance(baseline, str) and baseline == "blur":
         from scipy.ndimage import gaussian_filter
 
@@ -91,7 +94,7 @@ def filling(name: str, x: np.ndarray, baseline: Any) -> np.ndarray:
         return gaussian_filter(x, (0, *(max(sizes) / 16,) * len(sizes), 0), mode="nearest")
     value = np.asarray(baseline.numpy() if isinstance(baseline, Tensor) else baseline)
     if value.dtype.kind not in "iuf":
-        raise TypeError(f"{name}: baseline must be a number or an array, got {baseline!r:.60}")
+        raise TypeError(f"{name}: baseline must be a number, an array, 'mean' or 'blur', got {baseline!r:.60}")
     try:
         return np.broadcast_to(value.astype(x.dtype), x.shape)
     except ValueError:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..nn import Module, evaluating
+from ..nn import Module
 from ..nn import functional as F
 from ..tensor import Tensor
 from . import paint
@@ -23,6 +23,7 @@ from .class_maps import resized
 from .layers import named_or_last
 from .looking import Looking
 from .metrics import deletion_curve
+from .perturb import occlusion
 from .report_content import Answer, Explanation, LayerSeen, MapFound
 from .report_methods import METHODS, Method, find
 from .report_page import PAGE, is_page, make_page
@@ -31,6 +32,7 @@ __all__ = ["METHODS", "Answer", "Explanation", "LayerSeen", "MapFound", "Method"
            "write_report"]  # fmt: skip
 
 SIDE = 256  # pixels, at least, of a map that is written to a file
+BESIDE = ".explained-"  # how the name of a folder begins that holds a report until it is whole
 
 
 # ------------------------------------------------------------------------------------------------------------ gathering
@@ -54,7 +56,7 @@ def explain(model: Module, picture: np.ndarray, methods: Sequence[Method], answe
         progress(method.title)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a map that is 0 everywhere: the page says so itself
-            found = method.look(model, x, score, **({"layer": layer} if method.at_layer else {}))[0]
+            found = method.look(model, x, score, **_options(method, layer, picture.shape))[0]
         values.append(_of_picture_size(paint.as_map(found), picture.shape[:2]))
     progress("deletion curves")
     curves = _deletion(model, x, values, chance)
@@ -76,6 +78,13 @@ def aim(answer: Answer) -> tuple[Any, Any]:
         return F.softmax(outputs, dim=-1)[:, target] if outputs.shape[1] > 1 else F.sigmoid(logit(outputs))
 
     return logit, probability
+
+
+def _options(method: Method, layer: str | None, shape: tuple[int, ...]) -> dict[str, Any]:
+    if method.look is occlusion:  # as many windows over a large picture as over one of 64 x 64
+        window = max(2, min(shape[:2]) // 8)
+        return {"window": window, "stride": window // 2}
+    return {"layer": layer} if method.at_layer else {}
 
 
 def _of_picture_size(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -100,10 +109,8 @@ def _numbers(method: Method, values: np.ndarray, area: float, difference: float)
 def _layers(model: Module, x: np.ndarray) -> list[LayerSeen]:
     """The layers that do something: one that only passes on what it is given, as dropout does here, is left out."""
     kinds = {name: type(module).__name__ for name, module in model.named_modules()}
-    with evaluating(model):
-        found = activations(model, Looking("explain", model, x).tensor(x))
     seen: list[LayerSeen] = []
-    for name, output in found.items():
+    for name, output in activations(model, x).items():
         one = LayerSeen(name, kinds[name], output[0])
         if output.ndim in (2, 4) and not (seen and np.array_equal(seen[-1].output.ravel(), one.output.ravel())):
             seen.append(one)
@@ -121,26 +128,10 @@ def write_report(folder: str | Path, explanations: Sequence[Explanation], model:
     folder = Path(folder)
     check_folder(folder)
     files: dict[str, bytes] = {}
-    told = []
-    for stem, one in zip(_stems(explanations), explanations, strict=True):
-        maps, layers = [], []
-        for found in one.maps:
-            file = f"{stem}-{found.method.name}.png"
-            files[file] = paint.png(paint.with_bar(_map_picture(one, found), paint.scale_of(found.values)))
-            maps.append({"method": found.method.name, "file": file, **_keys(found.numbers)})
-        for seen in one.layers:
-            file = f"{stem}-layer-{seen.name}.png"
-            files[file] = paint.png(seen.sheet()[0])
-            layers.append({"layer": seen.name, "kind": seen.kind, "shape": list(seen.output.shape),
-                           "silent_share": seen.silent, "file": file})
-        target = {"target": one.answer.target, "class": one.answer.names[one.answer.target]}
-        chances = dict(zip(one.answer.names, map(float, one.answer.chances), strict=True))
-        told.append({"image": one.name, **target, "score": one.score, "probabilities": chances, "layer": one.layer,
-                     "maps": maps, "layers": layers})
-    page = make_page(explanations, model)
-    files[PAGE] = page.encode()
+    told = [_describe(one, stem, files) for one, stem in zip(explanations, _stems(explanations), strict=True)]
+    files[PAGE] = make_page(explanations, model).encode()
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".explained-", dir=folder) as beside:  # a full disk is noticed in there
+    with TemporaryDirectory(prefix=BESIDE, dir=folder) as beside:  # a full disk is noticed in there
         for file, content in files.items():
             Path(beside, file).write_bytes(content)
         for file in files:
@@ -148,11 +139,31 @@ def write_report(folder: str | Path, explanations: Sequence[Explanation], model:
     return {"page": str(folder / PAGE), "images": told}
 
 
+def _describe(one: Explanation, stem: str, files: dict[str, bytes]) -> dict[str, Any]:
+    """What a program may want to know of a picture; the files of its maps and layers are added to `files`."""
+    maps, layers = [], []
+    for found in one.maps:
+        file = f"{stem}-{found.method.name}.png"
+        picture = paint.enlarge(paint.overlay(one.picture, found.values), SIDE, smooth=found.method.at_layer)
+        files[file] = paint.png(paint.with_bar(picture, paint.scale_of(found.values)))
+        numbers = {name.replace(" ", "_"): value for name, value in found.numbers.items()}
+        maps.append({"method": found.method.name, "file": file, **numbers})
+    for seen in one.layers:
+        file = f"{stem}-layer-{seen.name}.png"
+        files[file] = seen.sheet[0]
+        layers.append({"layer": seen.name, "kind": seen.kind, "shape": list(seen.output.shape),
+                       "silent_share": seen.silent, "file": file})
+    chances = {name: float(chance) for name, chance in zip(one.answer.names, one.answer.chances, strict=True)}
+    return {"image": one.name, "target": one.answer.target, "class": one.answer.names[one.answer.target],
+            "score": one.score, "probabilities": chances, "layer": one.layer, "maps": maps, "layers": layers}
+
+
 def check_folder(folder: str | Path) -> None:
     """ValueError unless a report may be written there: nothing is, or an empty folder, or an earlier report."""
     folder = Path(folder)
     if folder.is_dir():
-        if any(folder.iterdir()) and not is_page(folder / PAGE):
+        others = [file for file in folder.iterdir() if not file.name.startswith(BESIDE)]
+        if others and not is_page(folder / PAGE):
             raise ValueError(f"{folder} holds files that are not of an explanation: it is left alone, choose another "
                              "folder")
     elif folder.exists() or folder.is_symlink():
@@ -170,12 +181,3 @@ def _stems(explanations: Sequence[Explanation]) -> list[str]:
             unique, again = f"{stem}-{again}", again + 1
         stems.append(unique)
     return stems
-
-
-def _keys(numbers: dict[str, float]) -> dict[str, float]:
-    return {name.replace(" ", "_"): value for name, value in numbers.items()}
-
-
-def _map_picture(one: Explanation, found: MapFound) -> np.ndarray:
-    """The map over its picture, large enough to look at."""
-    return paint.enlarge(paint.overlay(one.picture, found.values), SIDE, smooth=found.method.at_layer)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -44,11 +45,13 @@ class LayerSeen:
         """The share of the channels that are 0 everywhere."""
         return float((np.abs(self.output).reshape(-1, self.output.shape[-1]).max(axis=0) == 0).mean())
 
-    def sheet(self) -> tuple[np.ndarray, np.ndarray]:
-        """Its strongest feature maps as one picture, and which channels they are, row by row."""
-        if self.output.ndim == 1:
-            return paint.feature_maps(self.output[None, None, :], VALUES, SIDE)
-        return paint.feature_maps(self.output, MAPS, SIDE)
+    @cached_property
+    def sheet(self) -> tuple[bytes, np.ndarray]:
+        """Its strongest feature maps as a PNG file, and which channels they are, row by row."""
+        places = self.output.ndim == 3
+        output, count = (self.output, MAPS) if places else (self.output[None, None, :], VALUES)
+        picture, channels = paint.feature_maps(output, count, SIDE)
+        return paint.png(picture), channels
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,14 @@ def make_page(explanations: Sequence[Explanation], model: str) -> str:
     """The whole page, as HTML. model: what to call it."""
     template = Template(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     names = [one.name for one in explanations]
-    title = names[0] if len(names) == 1 else f"{len(names)} pictures"
+    pictures = names[0] if len(names) == 1 else f"{len(names)} pictures"
     contents = ""
     if len(names) > 1:
         links = "".join(f'<li><a href="#picture-{number}">{escape(name)}</a></li>' for number, name in enumerate(names))
         contents = f'<nav aria-label="Pictures"><ul class="contents">{links}</ul></nav>'
     bodies = "\n".join(_article(one, number) for number, one in enumerate(explanations))
-    return template.substitute(mark=MARK, title=escape(f"{title} seen by {model}"), heading=escape(title),
-                               model=escape(model), contents=contents, bodies=bodies, opacity=OPACITY,
+    return template.substitute(mark=MARK, title=escape(f"What {model} sees in {pictures}"), model=escape(model),
+                               pictures=escape(pictures), contents=contents, bodies=bodies, opacity=OPACITY,
                                signed=_gradient(paint.SIGNED), unsigned=_gradient(paint.UNSIGNED))
 
 
@@ -153,7 +153,7 @@ def _strip(one: Explanation, key: str) -> str:
     """The layers as a row of tabs, each with its feature maps below. Without a script all of them are shown."""
     tabs, panels = [], []
     for number, seen in enumerate(one.layers):
-        picture, channels = seen.sheet()
+        picture, channels = seen.sheet
         shape = " x ".join(map(str, seen.output.shape))
         name = f"{escape(seen.name)} {escape(seen.kind)}"
         tab, panel = f"{key}-tab-{number}", f"{key}-layer-{number}"
@@ -166,7 +166,6 @@ def _strip(one: Explanation, key: str) -> str:
         panels.append(
             f'<section class="layer" role="tabpanel" id="{panel}" aria-labelledby="{tab}" tabindex="0">'
             f'<h4>{name}</h4><div class="sides"><img class="pixels sheet" src="{_data_url(picture)}"'
-            f' width="{picture.shape[1]}" height="{picture.shape[0]}"'
             f' alt="{len(channels)} feature maps of layer {name}, the strongest first">'
             f"<div>{_bar(_scale_of_layer(seen, channels))}{_list(facts)}"
             f"<details><summary>Which channels these are</summary><p>Row by row: {shown}</p></details></div>"
@@ -198,8 +197,10 @@ def _list(facts: Mapping[str, str]) -> str:
     return f"<dl>{''.join(rows)}</dl>"
 
 
-def _data_url(picture: np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(paint.png(picture)).decode()
+def _data_url(picture: np.ndarray | bytes) -> str:
+    """A picture, or the PNG file of one, as an address that holds it."""
+    file = picture if isinstance(picture, bytes) else paint.png(picture)
+    return "data:image/png;base64," + base64.b64encode(file).decode()
 
 
 def _gradient(table: np.ndarray) -> str:

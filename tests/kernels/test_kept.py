@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from minicnn.dispatch import dispatch, set_conv_algorithm
-from minicnn.trace import trace_kernels
 from minicnn.kernels import cpu
 from minicnn.kernels.cpu.algorithms import choose
+from minicnn.trace import trace_kernels
 
 from .cases_conv import ROUND, Convolution
 

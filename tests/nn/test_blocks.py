@@ -1,6 +1,7 @@
 """The blocks: against PyTorch renderings of them with the same weights, against numeric differences, and fused against
 one layer at a time; names, shapes, parameters by hand; refusals."""
 
+import copy
 import importlib.util
 from pathlib import Path
 
@@ -129,6 +130,25 @@ def test_fused_and_one_by_one_agree_to_rounding(name, training, recorded):
 
     for fused, single in zip(run(True), run(False), strict=True):
         np.testing.assert_allclose(fused, single, rtol=0, atol=1e-12 * max(1, np.abs(single).max()))
+
+
+# ---------------------------------------------------------------------------------------------------- other devices
+
+
+@by_name
+def test_gpus_agree_with_the_cpu(name, gpu):
+    block, x = block_of(name)
+
+    def run(device):
+        own, own_x = copy.deepcopy(block).to("float32").to(device), mc.tensor(x, "float32", device, requires_grad=True)
+        mc.manual_seed(3)
+        y = own(own_x)
+        (y * y).sum().backward()
+        assert {t.device for t in (y, own_x.grad, *own.buffers())} == {device}
+        return [t.numpy() for t in (y, own_x.grad, *(p.grad for p in own.parameters()), *own.buffers())]
+
+    for there, here in zip(run(gpu), run("cpu"), strict=True):
+        np.testing.assert_allclose(there, here, rtol=0, atol=1e-4 * max(1, np.abs(here).max()))
 
 
 # --------------------------------------------------------------------------------------------------- derivatives

@@ -292,11 +292,11 @@ case("max_pool3d", lambda x: F.max_pool3d(x, (2, 3, 2), 2, (0, 1, 1)), lambda t,
 case("avg_pool1d", lambda x: F.avg_pool1d(x, 3, 2, 1), lambda t, T, x: last(T.avg_pool1d(first(x), 3, 2, 1)), (2, 7, 3))
 case("avg_pool3d", lambda x: F.avg_pool3d(x, 2, 1, (0, 1, 1), count_include_pad=False),
      lambda t, T, x: last(T.avg_pool3d(first(x), 2, 1, (0, 1, 1), count_include_pad=False)), (1, 3, 4, 3, 2))
-case("max_unpool1d", lambda x: F.max_unpool1d(x, mc.tensor(np.array([[[1], [2], [5]]])), 2),
+case("max_unpool1d", lambda x: F.max_unpool1d(x, mc.tensor(np.array([[[1], [2], [5]]]), device=x.device), 2),
      lambda t, T, x: last(T.max_unpool1d(first(x), t.tensor([[[1, 2, 5]]]), 2)), (1, 3, 1))
-case("max_unpool2d", lambda x: F.max_unpool2d(x, mc.tensor(np.array([[[[1], [2]], [[9], [14]]]])), 2),
+case("max_unpool2d", lambda x: F.max_unpool2d(x, mc.tensor(np.array([[[[1], [2]], [[9], [14]]]]), device=x.device), 2),
      lambda t, T, x: last(T.max_unpool2d(first(x), t.tensor([[[[1, 2], [9, 14]]]]), 2)), (1, 2, 2, 1))
-case("max_unpool3d", lambda x: F.max_unpool3d(x, mc.tensor(np.array([[[[[1], [7]]]]])), (1, 2, 2)),
+case("max_unpool3d", lambda x: F.max_unpool3d(x, mc.tensor(np.array([[[[[1], [7]]]]]), device=x.device), (1, 2, 2)),
      lambda t, T, x: last(T.max_unpool3d(first(x), t.tensor([[[[[1, 7]]]]]), (1, 2, 2))), (1, 1, 1, 2, 1))
 case("lp_pool1d", lambda x: F.lp_pool1d(x, 3, 2), lambda t, T, x: last(T.lp_pool1d(first(x), 3, 2)), positive(2, 6, 3))
 case("lp_pool2d", lambda x: F.lp_pool2d(x, 2, 3, 2), lambda t, T, x: last(T.lp_pool2d(first(x), 2, 3, 2)), (1, 5, 7, 2))
@@ -327,7 +327,7 @@ case("batch_norm training", lambda x, w, b: F.batch_norm(x, None, None, w, b, tr
 case("batch_norm plain", lambda x: F.batch_norm(x, None, None, training=True, eps=1e-3),
      lambda t, T, x: T.batch_norm(x, None, None, training=True, eps=1e-3), (5, 3))
 _mean, _var = np.array([0.3, -0.2, 0.1]), np.array([0.5, 2.0, 1.3])
-case("batch_norm eval", lambda x, w, b: F.batch_norm(x, mc.tensor(_mean, x.dtype), mc.tensor(_var, x.dtype), w, b),
+case("batch_norm eval", lambda x, w, b: F.batch_norm(x, mc.tensor(_mean, x.dtype, x.device), mc.tensor(_var, x.dtype, x.device), w, b),
      lambda t, T, x, w, b: T.batch_norm(x, t.tensor(_mean, dtype=x.dtype), t.tensor(_var, dtype=x.dtype), w, b), (4, 3), (3,), (3,))
 case("layer_norm", lambda x, w, b: F.layer_norm(x, (4,), w, b), lambda t, T, x, w, b: T.layer_norm(x, (4,), w, b), (2, 3, 4), (4,), (4,))
 case("layer_norm of pictures", lambda x: F.layer_norm(x, (2, 4)), lambda t, T, x: T.layer_norm(x, (2, 4)), (2, 3, 2, 4))
@@ -346,7 +346,7 @@ case("l1_loss", F.l1_loss, lambda t, T, x, y: T.l1_loss(x, y), apart(3, 4), apar
 case("smooth_l1_loss", lambda x, y: F.smooth_l1_loss(x, y, beta=0.6), lambda t, T, x, y: T.smooth_l1_loss(x, y, beta=0.6), (3, 4), (3, 4))
 case("binary_cross_entropy", F.binary_cross_entropy, lambda t, T, x, y: T.binary_cross_entropy(x, y.detach()) + 0 * y.sum(),
      unit(3, 4), unit(3, 4), differentiable=False)
-case("binary_cross_entropy input", lambda x: F.binary_cross_entropy(x, mc.tensor(unit(3, 4)[::-1].copy(), x.dtype)),
+case("binary_cross_entropy input", lambda x: F.binary_cross_entropy(x, mc.tensor(unit(3, 4)[::-1].copy(), x.dtype, x.device)),
      lambda t, T, x: T.binary_cross_entropy(x, t.tensor(unit(3, 4)[::-1].copy(), dtype=x.dtype)), unit(3, 4))
 case("binary_cross_entropy_with_logits", F.binary_cross_entropy_with_logits,
      lambda t, T, x, y: T.binary_cross_entropy_with_logits(x, y), (3, 4), unit(3, 4))
@@ -359,11 +359,11 @@ case("nll_loss", F.nll_loss, lambda t, T, x, y: T.nll_loss(x, y), (5, 4), classe
 case("cross_entropy", F.cross_entropy, lambda t, T, x, y: T.cross_entropy(x, y), (5, 4), classes(5, count=4))
 case("cross_entropy pictures", lambda x, y: F.cross_entropy(x, y, reduction="none"),
      lambda t, T, x, y: T.cross_entropy(first(x), y, reduction="none"), (2, 3, 2, 4), classes(2, 3, 2, count=4))
-case("cross_entropy weights", lambda x, y: F.cross_entropy(x, y, mc.tensor([0.5, 2.0, 1.0, 3.0], x.dtype), 1, label_smoothing=0.1),
+case("cross_entropy weights", lambda x, y: F.cross_entropy(x, y, mc.tensor([0.5, 2.0, 1.0, 3.0], x.dtype, x.device), 1, label_smoothing=0.1),
      lambda t, T, x, y: T.cross_entropy(x, y, t.tensor([0.5, 2.0, 1.0, 3.0], dtype=x.dtype), ignore_index=1, label_smoothing=0.1),
      (7, 4), np.array([0, 1, 2, 3, 1, 0, 2]))
 case("cross_entropy probabilities", lambda x, y: F.cross_entropy(x, y, label_smoothing=0.2),
      lambda t, T, x, y: T.cross_entropy(x, y, label_smoothing=0.2), (5, 4), unit(5, 4))
 case("multi_margin_loss", F.multi_margin_loss, lambda t, T, x, y: T.multi_margin_loss(x, y), apart(5, 4), classes(5, count=4))
-case("multi_margin_loss squared", lambda x, y: F.multi_margin_loss(x, y, p=2, margin=0.8, weight=mc.tensor([0.5, 2.0, 1.0, 3.0], x.dtype)),
+case("multi_margin_loss squared", lambda x, y: F.multi_margin_loss(x, y, p=2, margin=0.8, weight=mc.tensor([0.5, 2.0, 1.0, 3.0], x.dtype, x.device)),
      lambda t, T, x, y: T.multi_margin_loss(x, y, 2, 0.8, t.tensor([0.5, 2.0, 1.0, 3.0], dtype=x.dtype)), apart(5, 4), classes(5, count=4))

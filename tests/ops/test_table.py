@@ -1,4 +1,4 @@
-"""Every op of the table, held against PyTorch and against numeric differences."""
+"""Every op of the table on every device, held against PyTorch and against numeric differences."""
 
 import importlib.util
 from pathlib import Path
@@ -15,8 +15,8 @@ CASES = table.CASES
 by_name = pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
 
 
-def tensors(case, arrays, requires_grad=True):
-    return [mc.tensor(a, requires_grad=requires_grad and a.dtype.kind == "f") for a in arrays]
+def tensors(case, arrays, requires_grad=True, device="cpu"):
+    return [mc.tensor(a, device=device, requires_grad=requires_grad and a.dtype.kind == "f") for a in arrays]
 
 
 def outputs_of(result):
@@ -30,21 +30,21 @@ def weights_for(arrays):
 
 @by_name
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-def test_values_and_gradients_are_pytorchs(case, dtype):
+def test_values_and_gradients_are_pytorchs(case, dtype, device):
     torch = pytest.importorskip("torch")
     arrays = case.arrays(dtype)
-    ours = tensors(case, arrays)
+    ours = tensors(case, arrays, device=device)
     theirs = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
     got, want = outputs_of(case.own(*ours)), outputs_of(case.theirs(torch, torch.nn.functional, *theirs))
     tolerance = 1e-12 if dtype == np.float64 else 2e-6
-    assert len(got) == len(want)
+    assert len(got) == len(want) and {g.device for g in got} == {device if ours else "cpu"}
     for g, w in zip(got, want, strict=True):
         close(g.numpy(), w.detach().numpy(), tolerance)
     if not case.differentiable:
         return
     weights = weights_for([w.detach().numpy() for w in want])
     sum((w * torch.tensor(k, dtype=w.dtype)).sum() for w, k in zip(want, weights, strict=True)).backward()
-    total = sum((g * mc.tensor(k, g.dtype)).sum() for g, k in zip(got, weights, strict=True))
+    total = sum((g * mc.tensor(k, g.dtype, device)).sum() for g, k in zip(got, weights, strict=True))
     total.backward()
     for o, t in zip(ours, theirs, strict=True):
         if t.requires_grad and t.grad is not None:
@@ -67,11 +67,29 @@ def test_derivatives_match_differences(case):
 
 
 @by_name
-def test_non_contiguous_arrays_give_the_same(case):
+def test_derivatives_along_a_line_match_differences(case, gpu):
+    """The same in one direction, drawn at random: a few hundred launches instead of thousands."""
+    if not case.differentiable:
+        pytest.skip("has no derivative")
+    arrays = case.arrays()
+    inputs, rng = tensors(case, arrays, False, gpu), np.random.default_rng(2)
+    ways = [mc.tensor(rng.standard_normal(a.shape), device=gpu) if a.dtype.kind == "f" else None for a in arrays]
+
+    def function(step):
+        moved = [x if way is None else x + step * way for x, way in zip(inputs, ways, strict=True)]
+        return case.own(*moved)
+
+    start = mc.tensor(0.0, dtype="float64", device=gpu, requires_grad=True)
+    assert mc.gradcheck(function, start)
+    assert mc.gradgradcheck(function, start)
+
+
+@by_name
+def test_non_contiguous_arrays_give_the_same(case, device):
     arrays = case.arrays(np.float32)
     scattered = [np.repeat(a[..., None], 2, axis=-1)[..., 0] for a in arrays]
-    plain = outputs_of(case.own(*tensors(case, arrays, False)))
-    again = outputs_of(case.own(*tensors(case, scattered, False)))
+    plain = outputs_of(case.own(*tensors(case, arrays, False, device)))
+    again = outputs_of(case.own(*tensors(case, scattered, False, device)))
     for a, b in zip(plain, again, strict=True):
         assert np.array_equal(a.numpy(), b.numpy(), equal_nan=True)
 

@@ -1,7 +1,11 @@
 """`minicnn explain`, from the command line to its files."""
 
 import json
+import os
 import re
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +61,8 @@ def test_both_classes_of_a_detector_by_name_and_number(run, here):
         return json.loads(run("explain", here, here / "a.png", *options)[1])["images"][0]["score"]
 
     assert score("smiling") == score("1") == -score("not smiling") == -score("0")
+    out = [run("explain", here, here / "a.png", "--method", "saliency", "--target", k)[1] for k in ("0", "1")]
+    assert sum(" - explained: " in line for line in out) == 1
 
 
 def test_a_named_model_with_weights_of_its_own_or_pytorchs_layout(run, here, tmp_path):
@@ -67,6 +73,21 @@ def test_a_named_model_with_weights_of_its_own_or_pytorchs_layout(run, here, tmp
         code, _, err = run("explain", "smile", here / "b.jpg", *options)
         assert code == 0 and ("PyTorch's layout" in err) is noted
         assert Path("named/b-saliency.png").read_bytes() == Path("run/b-saliency.png").read_bytes()
+
+
+def test_grey_pictures_and_swapping_light_and_dark(run, here):
+    pixels = np.random.default_rng(1).integers(0, 256, (28, 28), np.uint8)
+    Image.fromarray(pixels).save("digit.png")
+    Image.fromarray(255 - pixels).save("ink.png")
+    mc.save(mc.models.create("mnist").state_dict(), "weights.safetensors")
+    options = ("--weights", "weights.safetensors", "--method", "saliency,grad_cam", "--out", "x")
+    answers = []
+    for file, swapped in (("digit.png", ()), ("ink.png", ("--invert",))):
+        code, out, err = run("explain", "mnist", file, *options, *swapped)
+        assert code == 0, err
+        answers.append(out.split(":")[1])
+    assert answers[0] == answers[1]
+    assert Path("x/digit-saliency.png").read_bytes() == Path("x/ink-saliency.png").read_bytes()
 
 
 def test_a_model_without_weights_is_told_to_know_nothing(run, here):
@@ -107,3 +128,14 @@ def test_weights_that_do_not_fit(run, here):
     np.savez("other.npz", weight=np.zeros(3, np.float32))
     code, _, err = run("explain", "smile", here / "a.png", "--weights", "other.npz")
     assert code == 2 and "other.npz" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("methods", "seconds"), [("quick", 3), ("all", 20)])
+def test_how_long_it_takes(here, methods, seconds):
+    """Of the processor, as a busy machine would not let a clock tell."""
+    command = [sys.executable, "-m", "minicnn", "explain", str(here), str(here / "a.png"), "--method", methods]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < seconds

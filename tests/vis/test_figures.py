@@ -58,15 +58,15 @@ def test_feature_maps_of_layers_with_and_without_places(shape):
 
 @pytest.mark.parametrize("inputs", [1, 3, 20])
 def test_filters_as_pictures_or_slice_by_slice(inputs):
-    filters = RNG.normal(size=(3, 3, inputs, 10))
+    filters = RNG.normal(size=(10, 3, 3, inputs))
     figure = figures.filters_figure(filters, "filters", count=8)
     assert any(text.endswith(f"{1 if inputs == 20 else 8} of 10 filters, the largest first") for text in texts(figure))
     drawn(figure)
 
 
 def test_a_filter_on_colours_is_the_picture_that_it_looks_for():
-    filters = np.zeros((2, 2, 3, 1))
-    filters[0, 0, 0], filters[1, 1, 2] = 1.0, -1.0  # red at the top left, no blue at the bottom right
+    filters = np.zeros((1, 2, 2, 3))
+    filters[0, 0, 0, 0], filters[0, 1, 1, 2] = 1.0, -1.0  # red at the top left, no blue at the bottom right
     shown = np.asarray(figures.filters_figure(filters).axes[0].images[0].get_array())
     assert shown[0, 0].tolist() == [255, 128, 128] and shown[-1, -1].tolist() == [128, 128, 0]
 

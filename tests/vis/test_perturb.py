@@ -72,6 +72,16 @@ def test_a_baseline_may_be_a_picture(model, x):
     np.testing.assert_allclose(found, by_definition(model, x, [2, 2], (4, 4), (3, 3), other), atol=1e-6)
 
 
+def test_a_baseline_may_be_each_pictures_own_mean_or_blur(model, x):
+    from scipy.ndimage import gaussian_filter
+
+    blurred = np.stack([np.stack([gaussian_filter(picture[..., channel], 13 / 16, mode="nearest")
+                                  for channel in range(3)], axis=-1) for picture in x])
+    for name, other in (("mean", x.mean(axis=(1, 2), keepdims=True)), ("blur", blurred)):
+        found = vis.occlusion(model, x, 2, 4, 3, name)
+        np.testing.assert_allclose(found, by_definition(model, x, [2, 2], (4, 4), (3, 3), other), atol=1e-6)
+
+
 def test_features_are_blocks_or_whatever_the_user_numbers(model, x):
     """Blocks are windows that don't overlap; halves are numbered by hand, with a number left out."""
     np.testing.assert_array_equal(vis.feature_ablation(model, x, 1, 4), vis.occlusion(model, x, 1, 4, 4))
@@ -104,7 +114,7 @@ def test_progress_counts_passes(model, x):
     ({"window": (4, 4, 4)}, "window must be one or 2 ints"),
     ({"window": 4, "stride": 5}, "stride 5 is above window 4"),
     ({"baseline": np.zeros((5, 5))}, "baseline of shape .5, 5. does not broadcast"),
-    ({"baseline": "black"}, "baseline must be a number or an array"),
+    ({"baseline": "black"}, "baseline must be a number, an array, 'mean' or"),
     ({"target": 5}, "target 5 is out of range"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(model, x, options, message):

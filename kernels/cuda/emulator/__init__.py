@@ -8,7 +8,8 @@
     checks.py       bounds, races, alignment: what checked mode looks at
     program.py      a kernel ready to run
 
-Fast mode runs blocks on several cores and looks at nothing. Checked mode looks at every access and raises KernelFault.
+Fast mode runs blocks on several cores and looks at nothing: a stray address ends the process, or worse. Checked mode
+looks at every access before it is made and raises KernelFault.
 """
 
 from pathlib import Path

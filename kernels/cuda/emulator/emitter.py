@@ -3,6 +3,7 @@
 import re
 import struct
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -20,6 +21,7 @@ Value = Any  # of llvmlite.ir
 _CLOCKS = {"%clock": 0, "%clock64": 0, "%clock_hi": 32}  # bits to leave out
 
 
+@cache
 def llvm_type(type_: PtxType) -> ir.Type:
     if type_.kind == "p":
         return I1

@@ -5,8 +5,11 @@ class PtxError(ValueError):
     """PTX that the emulator does not know or that is malformed. The message names the line."""
 
     def __init__(self, message: str, line: int | None = None, text: str = "") -> None:
-        super().__init__(f"PTX line {line}: {message}: {text}" if line is not None else f"PTX: {message}")
-        self.line = line
+        super().__init__(message, line, text)  # all three, so that it can be pickled
+        self.message, self.line, self.text = message, line, text
+
+    def __str__(self) -> str:
+        return f"PTX: {self.message}" if self.line is None else f"PTX line {self.line}: {self.message}: {self.text}"
 
 
 class KernelFault(RuntimeError):
@@ -22,8 +25,8 @@ class KernelFault(RuntimeError):
         self,
         message: str,
         *,
-        kind: str,
-        kernel: str,
+        kind: str = "",
+        kernel: str = "",
         thread: tuple[int, int, int] | None = None,
         block: tuple[int, int, int] | None = None,
         other_thread: tuple[int, int, int] | None = None,

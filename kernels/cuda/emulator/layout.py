@@ -1,4 +1,8 @@
-"""Where things lie in the arrays that the compiled kernel, the scheduler and the checks share."""
+"""Where things lie in the arrays that the compiled kernel, the scheduler and the checks share.
+
+Numba keeps what it compiled of checks.py and schedule.py on disk and looks at the age of those two files only: after a
+change here, touch them.
+"""
 
 # The context of a thread: int32 words. What must survive a stop follows them, then the thread's local memory.
 STATE = 0  # >= 0: may run, from its beginning (0) or from that stop; < 0: stands at stop -STATE; EXITED

@@ -1,10 +1,14 @@
 """The memory that kernels may touch."""
 
+import ctypes
 from bisect import bisect_left, bisect_right, insort
+from threading import Lock
 
 import numpy as np
 
 from .layout import RANGE_WORDS, SHADOW_WORDS
+
+WORD = 8  # bytes of an address
 
 
 class Memory:
@@ -18,6 +22,8 @@ class Memory:
         self._starts: list[int] = []  # sorted
         self._sizes: dict[int, int] = {}
         self._shadows: dict[tuple[int, int], np.ndarray] = {}  # (start, bytes of a unit) -> words
+        self.epoch = 1  # in which the last checked run ended; the next one counts on
+        self.checking = Lock()  # held by a checked run: two at a time would write into the same shadows
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -45,15 +51,26 @@ class Memory:
         start = self._starts[place]
         return (start, self._sizes[start]) if address < start + max(self._sizes[start], 1) else None
 
+    def addresses_in(self, addresses: list[int]) -> list[int]:
+        """What is stored in the allocations that these addresses lie in and is the start of one: tables of arrays."""
+        found: set[int] = set()
+        for start, size in filter(None, map(self.find, addresses)):
+            if size and start % WORD == 0 and size % WORD == 0:
+                words = np.frombuffer(memoryview((ctypes.c_char * size).from_address(start)), np.uint64)
+                found.update(words[np.isin(words, np.array(self._starts, np.uint64))].tolist())
+        return sorted(found)
+
     def shadow(self, start: int, unit: int) -> np.ndarray:
         """The shadow of an allocation, counted in units of so many bytes."""
         if (start, unit) not in self._shadows:
             self._shadows[start, unit] = np.zeros((-(-self._sizes[start] // unit) + 1) * SHADOW_WORDS, np.int32)
         return self._shadows[start, unit]
 
-    def forget(self) -> None:
-        """Drop all shadows."""
-        self._shadows.clear()
+    def begin_run(self) -> None:
+        """Shadows count epochs in 32 bits: start anew in time."""
+        if self.epoch > 2**30:
+            self._shadows.clear()
+            self.epoch = 1
 
     def table(self, addresses: list[int], unit: int) -> np.ndarray:
         """Rows (start, end, address of the shadow, writable) of the allocations that these addresses lie in, sorted."""

@@ -16,20 +16,17 @@ import llvmlite.binding as llvm
 from .parser import Kernel
 from .translate import NAME, Translation, translate
 
-_OPTIMISE = 3
+# Of the passes over the code, and of the choice of machine instructions: from 0, fast to compile, to 3. Checked kernels
+# spend their time in the checks.
+_FAST, _CHECKED = (2, 2), (1, 0)
 
 
-@cache
-def _machine() -> Any:
-    return _new_machine()
-
-
-def _new_machine() -> Any:
-    """This processor, for LLVM. An engine takes possession of the one that it is given."""
+def _machine(level: int) -> Any:
+    """This processor, for LLVM."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=_OPTIMISE, jit=True
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level, jit=True
     )
 
 
@@ -40,7 +37,7 @@ class Native:
         for name, address in symbols.items():
             llvm.add_symbol(name, address)
         self.translation = translation
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_machine())
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(0))
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self.step = self._engine.get_function_address(NAME)
@@ -53,22 +50,23 @@ def compile_kernel(
     """Translate and compile, or take what an earlier process left in the folder for this PTX on such a processor."""
     if cache_folder is None:
         translation = translate(kernel, checked)
-        return Native(_compile(translation.code), translation, symbols)
+        return Native(_compile(translation.code, checked), translation, symbols)
     stem = cache_folder / _key(ptx, checked)
     found = _read(stem)
     if found is None:
         translation = translate(kernel, checked)
-        found = _compile(translation.code), translation
+        found = _compile(translation.code, checked), translation
         _write(stem, *found)
     return Native(*found, symbols)
 
 
-def _compile(code: str) -> bytes:
+def _compile(code: str, checked: bool) -> bytes:
     module = llvm.parse_assembly(code)
     module.verify()
-    machine = _machine()
-    options = llvm.create_pipeline_tuning_options(speed_level=_OPTIMISE)
-    options.slp_vectorization = True
+    passes_level, machine_level = _CHECKED if checked else _FAST
+    machine = _machine(machine_level)
+    options = llvm.create_pipeline_tuning_options(speed_level=passes_level)
+    options.slp_vectorization = not checked  # a register tile's multiply-adds, many at once
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)
     return machine.emit_object(module)

@@ -5,6 +5,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 
 from .faults import PtxError
 from .types import TYPES, PtxType, parse_number, struct_letter
@@ -64,6 +65,7 @@ class Kernel:
     labels: dict[str, int] = field(default_factory=dict)  # name -> index of the instruction that follows
     branch_tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     format: str = "@"  # of the packed parameters, for struct
+    most_threads: int | None = None  # of a block, where the kernel was compiled for so many
     shared_size: int = 0  # bytes of static shared memory; the dynamic follows
     local_size: int = 0  # bytes of local memory a thread
 
@@ -104,6 +106,8 @@ def parse(ptx: str) -> Kernel:
         raise PtxError("the kernel does not end: no closing brace", line(entry.start()), entry[1])
     kernel = Kernel(entry[1], target[1] if target else "")
     _parameters(kernel, entry[2], line(entry.start(2)))
+    if bounds := re.search(r"\.maxntid\s+([\d\s,]+)", entry[3]):
+        kernel.most_threads = prod(int(size) for size in bounds[1].split(","))
     head, body = text[: entry.start()], text[entry.end() : end]
     for match in _VARIABLE.finditer(head):
         _variable(kernel, match, line(match.start()))

@@ -23,10 +23,9 @@ from .schedule import run_blocks
 MOST_THREADS = 1024
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_THREADS_ALONG = (1024, 1024, 64)
-MOST_STATIC_SHARED, MOST_SHARED = 48 * 1024, 227 * 1024
+MOST_STATIC_SHARED = 48 * 1024
+MOST_SHARED = {"sm_70": 96 * 1024, "sm_80": 163 * 1024, "sm_90": 227 * 1024}
 WORTH_A_THREAD = 1 << 14  # threads of the grid: below, one core is as fast
-
-_shared_state = np.ones(1, np.int64)  # the epoch that the last checked run ended in
 
 
 class Program:
@@ -68,7 +67,8 @@ class Program:
         blocks = grid[0] * grid[1] * grid[2]
         backward = order == "reverse"
         if self.checked:
-            self._run_checked(run, blocks, backward, memory, packed)
+            with memory.checking:
+                self._run_checked(run, blocks, backward, memory)
         elif threads == 1 or blocks == 1 or blocks * run.threads < WORTH_A_THREAD:
             run.blocks(0, blocks, backward)
             self._raise(run)
@@ -85,22 +85,22 @@ class Program:
             self._refuse("launch", f"a grid of {tuple(grid)} blocks: from 1 to {MOST_BLOCKS} expected")
         threads = block[0] * block[1] * block[2]
         fits = all(0 < size <= most for size, most in zip(block, MOST_THREADS_ALONG, strict=True))
-        if not fits or threads > MOST_THREADS:
-            self._refuse("launch", f"a block of {tuple(block)} threads: at most {MOST_THREADS} fit")
-        if not 0 <= shared_bytes <= MOST_SHARED - self.kernel.shared_size:
-            self._refuse("shared memory", f"{shared_bytes} bytes of dynamic shared memory, at most {MOST_SHARED} fit")
+        most = min(MOST_THREADS, self.kernel.most_threads or MOST_THREADS)
+        if not fits or threads > most:
+            self._refuse("launch", f"a block of {tuple(block)} threads: at most {most} fit")
+        room = MOST_SHARED.get(self.kernel.target, min(MOST_SHARED.values())) - self.kernel.shared_size
+        if not 0 <= shared_bytes <= room:
+            self._refuse("shared memory", f"{shared_bytes} bytes of dynamic shared memory, at most {room} fit")
 
     def _refuse(self, kind: str, message: str) -> None:
         raise KernelFault(f"{kind}: {message}; kernel {self.name}", kind=kind, kernel=self.name)
 
-    def _run_checked(self, run: "_Run", blocks: int, backward: bool, memory: Memory, packed: bytes) -> None:
-        board, epochs = run.board, _shared_state
-        if epochs[0] > 2**30:  # shadows count epochs in 32 bits
-            memory.forget()
-            epochs[0] = 1
-        ranges = self._ranges(memory, packed)
+    def _run_checked(self, run: "_Run", blocks: int, backward: bool, memory: Memory) -> None:
+        board = run.board
+        memory.begin_run()
+        ranges, shadows = self._ranges(memory, run.packed)
         shadow = np.zeros((run.shared_bytes // self._translation.units[1] + 4) * layout.SHADOW_WORDS, np.int32)
-        board[layout.EPOCH], board[layout.LAUNCH_EPOCH] = epochs[0], epochs[0] + 1
+        board[layout.EPOCH], board[layout.LAUNCH_EPOCH] = memory.epoch, memory.epoch + 1
         board[layout.RANGES], board[layout.RANGE_COUNT] = ranges.ctypes.data, len(ranges)
         board[layout.SHARED_BASE], board[layout.SHARED_SIZE] = run.shared, run.shared_bytes
         board[layout.SHARED_SHADOW] = shadow.ctypes.data
@@ -109,24 +109,36 @@ class Program:
         board[layout.LOCAL_OFFSET], board[layout.LOCAL_SIZE] = self._translation.local_offset, self.kernel.local_size
         board[layout.GLOBAL_UNIT], board[layout.SHARED_UNIT] = self._translation.units
         run.blocks(0, blocks, backward)
-        epochs[0] = board[layout.EPOCH]
+        memory.epoch = int(board[layout.EPOCH])
         self._raise(run, ranges)
 
-    def _ranges(self, memory: Memory, packed: bytes) -> np.ndarray:
-        """The memory that this run may touch: the allocations that its parameters point into, and the program's own."""
+    def _ranges(self, memory: Memory, packed: bytes) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The memory that this run may touch: the allocations that its parameters point into, those whose addresses it
+        may read there, and the program's own.
+
+        With the shadows of those, which must be kept for as long as the table is used.
+        """
         values = struct.unpack(self.parameters, packed)
         pointers = [value for value, letter in zip(values, self.parameters[1:], strict=True) if letter in "Qq"]
+        if self._reads_addresses():
+            pointers += memory.addresses_in(pointers)
         unit = self._translation.units[0]
-        rows = [memory.table(pointers, unit)]
-        self._own = []  # shadows, kept alive
+        rows, shadows = [memory.table(pointers, unit)], []
         for name, address in self._native.variables.items():
             variable = self.kernel.variables[name]
             shadow = np.zeros((variable.size // unit + 2) * layout.SHADOW_WORDS, np.int32)
-            self._own.append(shadow)
+            shadows.append(shadow)
             row = (address, address + variable.size, shadow.ctypes.data, variable.space != "const")
             rows.append(np.array([row], np.int64))
         table = np.concatenate(rows)
-        return np.ascontiguousarray(table[np.argsort(table[:, 0])])
+        return np.ascontiguousarray(table[np.argsort(table[:, 0])]), shadows
+
+    def _reads_addresses(self) -> bool:
+        """Whether the kernel loads words that could be addresses."""
+        return any(
+            i.name == "ld" and "global" in i.modifiers and any(type_.name in ("u64", "b64") for type_ in i.types)
+            for i in self.kernel.instructions
+        )
 
     def _run_parallel(self, runs: "list[_Run]", blocks: int, backward: bool) -> None:
         """Blocks have no order and share nothing, so whoever is free takes the next few: the results stay the same."""

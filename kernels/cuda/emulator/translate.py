@@ -150,7 +150,8 @@ class _Translator:
         e.space_base["local"] = lambda: self.builder.add(self.builder.ptrtoint(self.context, I64), sizes[1])
         e.stop = self._stop
         e.special.update(self._special(launch))
-        for slot in e.registers.values():  # nothing is carried over from the thread before
+        for name in sorted(self.live[0]):  # read before it is written: nothing is carried over from the thread before
+            slot = e.registers[name]
             self.builder.store(ir.Constant(slot.allocated_type, None), slot)
         state = self._word(self.context, layout.STATE)
         self.jump = self.builder.switch(state, self.next_)  # those that wait, or are done, are passed over

@@ -29,6 +29,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from numba.core.errors import NumbaError
+
 from minicnn.kernels import cuda
 from minicnn.kernels.cuda import launcher
 from minicnn.kernels.cuda.compiler import KERNELS, Kernel
@@ -80,6 +82,11 @@ class Changes(ast.NodeTransformer):
         text = ast.unparse(node.test)
         if self._now(f"line {node.lineno}: whether or not {text}"):
             return [*node.body] if not node.orelse else ast.If(ast.Constant(True), node.body, node.orelse)
+        return self.generic_visit(node)
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        if self._now(f"line {node.lineno}: {ast.unparse(node.body)} whether or not {ast.unparse(node.test)}"):
+            return node.body
         return self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> Any:
@@ -250,10 +257,13 @@ def judge(mutant: Mutant, cases: dict[str, list[Case]]) -> tuple[str, str]:
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(SECONDS)
     (backend,) = [b for b in on_devices() if b.name == "emulator"]
+    affected = cases_for(mutant, cases)
+    put(mutant)
     try:
-        put(mutant)
-        for case in cases_for(mutant, cases):
+        for case in affected:
             run_case(case, backend, case.dtypes[:1])
+    except NumbaError as error:
+        return mutant.name, f"stillborn, it does not compile: {str(error).splitlines()[0][:100]}"
     except AssertionError as error:
         return mutant.name, f"value: {str(error).strip().splitlines()[0][:150]}"
     except BaseException as error:  # noqa: BLE001 - whatever it is, somebody noticed
@@ -285,6 +295,8 @@ def main() -> int:
         found = random.Random(0).sample(found, min(chosen.sample, len(found)))
     known = json.loads(SURVIVORS.read_text()) if SURVIVORS.exists() else {}
     cases = cases_of_kernels()
+    for module in modules():
+        import_module(f"{PACKAGE}.{module}")
     print(f"{len(found)} mutants", flush=True)
     unknown = 0
     # A process each: a mutant stays where it was put.

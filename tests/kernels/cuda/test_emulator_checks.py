@@ -1,5 +1,6 @@
 """Each check of the emulator's checked mode: a kernel with a planted fault is caught, its sound twin is not."""
 
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,6 +168,16 @@ def test_a_race_is_told_with_both_threads_and_the_address():
     )
 
 
+def test_a_fault_can_be_sent_to_another_process():
+    found = fault("st.global.f32 [%1], %f;")
+    copy = pickle.loads(pickle.dumps(found))
+    assert (str(copy), copy.kind, copy.thread, copy.count) == (str(found), found.kind, found.thread, found.count)
+    with pytest.raises(emulator.PtxError) as caught:
+        emulator.load(assemble("frobnicate;"), checked=False)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value) and copy.line == caught.value.line
+
+
 def test_a_race_between_blocks_names_both():
     found = fault("mov.u32 %v, %ctaid.x; add.u32 %v, %v, %t; setp.eq.u32 %p, %v, 4; @%p st.global.f32 [%1+8], %f;", 3)
     assert (found.thread, found.block) == ((3, 0, 0), (1, 0, 0))
@@ -236,6 +247,13 @@ def test_launches_that_a_gpu_refuses_are_refused(grid, block, shared_bytes, word
         program.run(three(grid), three(block), shared_bytes, b"", emulator.Memory())
 
 
+def test_a_block_larger_than_the_kernel_was_compiled_for_is_refused():
+    program = emulator.load(assemble("").replace("kernel()", "kernel()\n.maxntid 64, 2, 1"), checked=False)
+    program.run(three(1), three(128), 0, b"", emulator.Memory())
+    with pytest.raises(emulator.KernelFault, match="at most 128 fit"):
+        program.run(three(1), three(160), 0, b"", emulator.Memory())
+
+
 def test_static_shared_memory_has_a_limit():
     emulator.load(assemble("", head=".shared .align 4 .b8 pool[49152];"), checked=False)
     with pytest.raises(emulator.KernelFault, match="49156 bytes of static shared memory"):
@@ -249,3 +267,13 @@ def test_fast_mode_stops_where_it_cannot_go_on():
             "@%p shfl.sync.bfly.b32 %v, %t, 1, 31, -1; bar.sync 0;"
         )
         execute(run_fast, [], 1, 32, checked=False)
+
+
+def test_after_very_many_epochs_the_count_starts_anew():
+    arrays = Arrays(np.ones(64, np.float32), np.ones(64, np.float32))
+    program = emulator.load(assemble(START + "st.global.f32 [%y], %f;", "u64 u64", HEAD), checked=True)
+    packed = np.array([view.ctypes.data for view in arrays.views], np.uint64).tobytes()
+    arrays.memory.epoch = 2**30 - 1
+    for _ in range(4):
+        program.run(three(1), three(64), 0, packed, arrays.memory)
+    assert 1 < arrays.memory.epoch < 10

@@ -1,16 +1,20 @@
 """Every instruction the emulator knows against its definition, on awkward and random numbers, bit by bit."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="the emulator needs Numba and llvmlite")
+
+from minicnn.kernels.cuda.emulator.instructions import KNOWN  # noqa: E402
 
 from .emulating import assemble, execute  # noqa: E402
 
@@ -132,6 +136,8 @@ def integer_cases(type_: str) -> list[Case]:
              f" addc.u{n} %d, 0, 0; }}",
              lambda a, b, c: (x := wrap(a, f"u{n}") * wrap(b, f"u{n}"), w := wrap(c, f"u{n}"),
                               ((x >> n) + w + ((x % 2**n + w) >> n)) >> n)[2]),
+            (f"{{ .reg .b{n} %lo; add.cc.u{n} %lo, %a, %b; madc.lo.u{n} %d, %a, %b, %c; }}",
+             lambda a, b, c: a * b + c + (wrap(a, f"u{n}") + wrap(b, f"u{n}") >> n)),
             (f"bfe.{type_} %d, %a, 5, 9;", lambda a, b, c: signed(a >> 5, 9) if s else (a >> 5) & 511),
             (f"cvt.u32.u{n} %r, %b; cvt.u32.u{n} %s, %c; bfe.{type_} %d, %a, %r, %s;",
              lambda a, b, c: bit_field(a, b & 255, c & 255, n, s)),
@@ -354,6 +360,8 @@ SINGLE = [
     Case("ex2.approx.ftz.f32 %d, %a;", lambda a, b, c: flushed(approximate(np.exp2)(a, b, c)), "f32"),
     Case("lg2.approx.f32 %d, %a;", approximate(np.log2), "f32"),
     Case("tanh.approx.f32 %d, %a;", approximate(np.tanh), "f32"),
+    Case("sin.approx.f32 %d, %a;", approximate(np.sin), "f32"),
+    Case("cos.approx.f32 %d, %a;", approximate(np.cos), "f32"),
     Case("rcp.approx.f32 %d, %a;", approximate(lambda a: 1 / a), "f32"),
     Case("sqrt.approx.f32 %d, %a;", approximate(np.sqrt), "f32"),
     Case("rsqrt.approx.f32 %d, %a;", approximate(lambda a: 1 / np.sqrt(a)), "f32"),
@@ -448,3 +456,9 @@ def differences(case: Case, operands: list[list], got: np.ndarray) -> list[str]:
         if not same:
             return [f"{case.text} of {abc}: {value} instead of {expected}"]
     return []
+
+
+def test_every_instruction_of_the_list_is_tested():
+    """Somewhere in the tests of the emulator."""
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_emulator_*.py"))
+    assert not [name for name in KNOWN if not re.search(rf"\b{name}[.; ]", tests)]

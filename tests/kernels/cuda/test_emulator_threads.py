@@ -226,6 +226,19 @@ def test_special_registers():
         np.testing.assert_array_equal(values, column, err_msg=name)
 
 
+def test_instructions_that_change_nothing_here():
+    """Fences, hints, addresses of other spaces, clocks."""
+    head = ".shared .align 4 .b8 pool[256];"
+    body = """
+        .reg .b64 %a, %c; mov.u32 %v, %clock; mov.u64 %c, %clock64; nanosleep.u32 20; membar.gl; fence.acq_rel.gpu;
+        cvta.to.global.u64 %a, %x; ldu.global.u32 %v, [%a]; mov.u64 %s, pool; cvta.shared.u64 %s, %s;
+        mad.wide.u32 %s, %t, 4, %s; st.u32 [%s], %v; barrier.sync 0; ld.volatile.shared.u32 %w, [%s];
+        st.global.cs.u32 [%y], %w; exit; trap;
+    """
+    x = np.arange(64, dtype=np.uint32)
+    np.testing.assert_array_equal(run(body, x, head=head), x)
+
+
 def test_jumps_by_a_table():
     body = """
         ld.global.u32 %v, [%x]; ts: .branchtargets a, b, c; brx.idx %v, ts;
