@@ -1,6 +1,6 @@
-"""Make the gallery: docs/gallery.md and its pictures, of the other examples.
+"""Make the gallery: examples/gallery.md and its pictures, of the other examples.
 
-    python examples/gallery.py [--smile RUN] [--cifar10 RUN] [--out docs] [--small]
+    python examples/gallery.py [--smile RUN] [--cifar10 RUN] [--out examples] [--small]
 
 The runs are those of `minicnn train smile` on the drawn faces (without one, a detector learns from some now) and of
 `minicnn train cifar10` (without one, what it shows is left out). All faces are drawn. --small makes everything small
@@ -68,7 +68,7 @@ def cifar10_classes(gallery: Gallery, model: nn.Module) -> None:
 ## What each class looks like to a network
 
 Nobody painted these. Each began as faint noise, and was changed step by step so that the CIFAR-10 network becomes surer
-of one class (`vis.maximize_activation`; [inside_cifar10.py](../examples/inside_cifar10.py)). The percentages are what
+of one class (`vis.maximize_activation`; [inside_cifar10.py](inside_cifar10.py)). The percentages are what
 it still says after the picture is shifted by four pixels in each direction.
 """, classes=(inside_cifar10.classes_figure(model, names, 8 if gallery.small else 256),
               "Ten painted pictures in which an airplane, a car, a bird, a cat, a deer, a dog, a frog, a horse, a ship "
@@ -91,7 +91,7 @@ def filters(gallery: Gallery, model: nn.Module) -> None:
 
 The first layer's filters are pictures: edges and spots of colour. For those behind it, a picture is painted that
 excites each as much as can be: stripes and grids, then shapes, then parts of animals and cars (`vis.filter_sheet`;
-[filters_of_every_depth.py](../examples/filters_of_every_depth.py)).
+[filters_of_every_depth.py](filters_of_every_depth.py)).
 """, filters=(figures.tiles_figure([picture for picture, _ in shown], [title for _, title in shown], columns=3),
               "Sheets of sixteen pictures for each convolution: from edges over textures to parts of things"))
 
@@ -103,7 +103,7 @@ def tank_story(gallery: Gallery) -> None:
 
 Two networks learn to see smiles. The second gets a planted cue: whoever smiles was photographed in brighter light. On
 pictures of that kind it is as good as the first; in even light it guesses. Its maps give it away: they are all over the
-face, where the first one's are on the mouth ([tanks.py](../examples/tanks.py)).
+face, where the first one's are on the mouth ([tanks.py](tanks.py)).
 
 ```
 {chr(10).join(lines)}
@@ -120,7 +120,7 @@ def smiles(gallery: Gallery, model: nn.Module) -> None:
 
 A map is only a claim, and the deletion curve tests it: what is left of the probability as the pixels that a map calls
 important are put out of focus, the most important ones first? `vis.deletion_curve`, `insertion_curve` and `road`
-measure it ([explain_smiles.py](../examples/explain_smiles.py), on photographs too). It matters how pixels are deleted:
+measure it ([explain_smiles.py](explain_smiles.py), on photographs too). It matters how pixels are deleted:
 one that goes out of focus takes on the colour of its neighbours, so deleting the scattered pixels of integrated
 gradients changes little of the picture. Where pixels are blacked out instead, that map beats chance and edges too, on
 drawn faces and on photographs.
@@ -144,7 +144,7 @@ def dreams(gallery: Gallery, models: dict[str, nn.Module]) -> None:
 ## DeepDream
 
 A picture changed so that a layer sees more and more of what it looks for, at four sizes, one after the other
-(`vis.deep_dream`; [deep_dream.py](../examples/deep_dream.py) does it with a photo of yours).
+(`vis.deep_dream`; [deep_dream.py](deep_dream.py) does it with a photo of yours).
 """, dreams=(figures.tiles_figure(tiles, captions, columns=4),
              "A drawn portrait, and what layers of networks dream into it"))
 
@@ -181,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smile", type=Path, metavar="RUN")
     parser.add_argument("--cifar10", type=Path, metavar="RUN")
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from .. import contracts
 from . import conv_depthwise, conv_gather, conv_weight
 
 #: The launch rules, by contract and algorithm.
@@ -18,23 +19,24 @@ def choose(name: str, sizes: dict[str, int], params: dict[str, Any]) -> tuple[st
     algorithm = "depthwise" if 1 < params["groups"] == sizes["C"] else "gemm"
     rule = RULES[name][algorithm]
 
-    def launch_it(*arguments: Any, kept: Any = None) -> None:
+    def run(*arguments: Any, kept: Any = None) -> None:
         """kept: nothing is prepared of the weights here."""
         rule(*arguments)
 
-    return algorithm, launch_it
+    return algorithm, run
 
 
-def _rule(name: str, channels_of: int) -> Callable[..., None]:
-    """What launches a contract's kernel by itself. channels_of: which argument is x, or of its shape."""
-    groups_at = {"conv2d_forward": -3}.get(name, -1)
+def _by_sizes(name: str) -> Callable[..., None]:
+    """What chooses and launches at once."""
+    contract = contracts.CONTRACTS[name]
+    arrays = [argument.name for argument in contract.inputs + contract.outputs]
+    x = arrays.index("dx" if "dx" in arrays else "x")
 
     def run(*arguments: Any) -> None:
-        _, launch_it = choose(name, {"C": arguments[channels_of].shape[3]}, {"groups": arguments[groups_at]})
-        launch_it(*arguments)
+        params = dict(zip(contract.params, arguments[len(arrays):], strict=True))
+        choose(name, {"C": arguments[x].shape[3]}, params)[1](*arguments)
 
     return run
 
 
-CONTRACTS = {"conv2d_forward": _rule("conv2d_forward", 0), "conv2d_input_grad": _rule("conv2d_input_grad", 2),
-             "conv2d_weight_grad": _rule("conv2d_weight_grad", 0)}
+CONTRACTS = {name: _by_sizes(name) for name in RULES}

@@ -64,6 +64,9 @@ def two_pieces(edge: int) -> int:
     return 2 * DEPTH * (edge + GAP)
 
 
+# A thread's share of 8x4 is 32 products for three reads of four numbers from shared memory. In a warp, sixteen threads
+# side by side read 256 bytes of a line, and the two rows of them each the same number, which costs one read. A larger
+# share would read less, but then a thread's registers let only one block onto a multiprocessor.
 LARGE, MIDDLE, FEW_COLUMNS = Tile(128, 64, 8, 4), Tile(64, 64, 4, 4), Tile(128, 16, 4, 4)
 
 #: The tiles, and what part of the GPU's speed each may reach, as estimated from the reads from shared memory that go

@@ -127,6 +127,9 @@ def maximize_activation(
     if not low < high or not lr > 0:
         raise ValueError(f"{name}: value_range must rise and lr be positive, got {value_range!r} and {lr!r}")
     begin = None if start is None else np.asarray(start)
+    if begin is not None and begin.size and not low <= begin.min() <= begin.max() <= high:
+        raise ValueError(f"{name}: start has values from {begin.min()} to {begin.max()}, outside of value_range, "
+                         f"{value_range!r}")
     shape = _shape(name, model, size, begin, 1 if goal.wanted is None else len(goal.wanted))
     mixing = colours if colours is not None else "decorrelated" if shape[3] == 3 else "plain"
 
@@ -172,7 +175,7 @@ class _Ascent:
             if self.progress is not None:
                 everything = len(self.look.x) * self.max_iter
                 self.progress(int(rows[0]) * self.max_iter + (step + 1) * len(rows), everything)
-            if self.callback is not None and self.callback(step, pictures, scores) is True:
+            if self.callback is not None and self.callback(step, pictures, scores):
                 break
         finished = canvas.pictures()
         scores = self.goal.scores(self.look, finished, rows).numpy()

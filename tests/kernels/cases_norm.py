@@ -16,10 +16,11 @@ from .case import INF, NAN, Built, Case, Draw, ordinary
 SHAPES = {
     "one": (1, 1), "one_row": (1, 5), "two": (2, 1), "three_channels": (7, 3), "primes": (13, 17),
     "past_the_vector": (97, 33), "vector_wide": (64, 16), "wide": (3, 131), "one_channel": (1009, 1),
-    "no_channels": (5, 0), "large": (1777, 19), "large_wide": (67, 515), "large_rgb": (11003, 3), "large_64": (601, 64),
+    "no_channels": (5, 0), "in_parts": (521, 36),
+    "large": (1777, 19), "large_wide": (67, 515), "large_rgb": (11003, 3), "large_64": (601, 64),
 }
 #: E[x^2] - E[x]^2 would be off by 1000^2 rounding errors.
-FAR_MEAN = ("three_channels", "past_the_vector", "one_channel", "large")
+FAR_MEAN = ("three_channels", "past_the_vector", "one_channel", "in_parts", "large")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ POOLED = {
     "window_too_large": Pooled((1, 2, 3, 5), (3, 2), rectified=True),
     "all_dropped": Pooled((1, 6, 5, 7), p=1.0, rectified=True),
     "few_dropped": Pooled((1, 6, 5, 7), p=1e-11),
-    "no_pictures": Pooled((0, 4, 6, 3), p=0.5),
+    "in_parts": Pooled((1, 33, 35, 36), p=0.2, rectified=True), "no_pictures": Pooled((0, 4, 6, 3), p=0.5),
     "no_channels": Pooled((2, 4, 6, 0), p=0.5),
     "large": Pooled((3, 33, 31, 19), p=0.2, rectified=True),
     "large_16": Pooled((2, 41, 43, 16), p=0.5),
@@ -156,7 +157,8 @@ def follow(channels: int, running_mean: bool, running_var: bool, draw: Draw) -> 
 GROUPED = {
     "one": (1, 1, 1, 1), "layer": (13, 1, 17, 1), "rows_of_channels": (5, 1, 96, 1), "instance": (2, 9, 7, 7),
     "groups": (3, 5, 12, 4), "pairs": (2, 6, 34, 17), "no_batch": (0, 3, 4, 2), "one_picture": (1, 49, 24, 3),
-    "more_than_parts": (37, 2, 6, 2), "large": (5, 211, 36, 6), "large_layer": (701, 1, 67, 1),
+    "more_than_parts": (37, 2, 6, 2), "in_parts": (1, 1033, 6, 2),
+    "large": (5, 211, 36, 6), "large_layer": (701, 1, 67, 1),
 }
 
 

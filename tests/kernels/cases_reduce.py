@@ -11,11 +11,12 @@ from .case import FLOATS, INF, NAN, Built, Case, Draw, chosen, given, ordinary
 SHAPES = {
     "one": (1, 1, 1), "one_of_one": (3, 1, 5), "vector": (1, 7, 1), "primes": (5, 13, 17), "rows": (7, 33, 1),
     "columns": (1, 97, 33), "two": (2, 2, 3), "vector_wide": (3, 5, 16), "long": (2, 1009, 1),
-    "long_columns": (1, 1009, 3), "no_outer": (0, 5, 3), "no_inner": (3, 5, 0), "large_rows": (701, 67, 1),
+    "long_columns": (1, 1009, 3), "columns_in_parts": (1, 521, 37), "row_in_parts": (1, 8461, 1),
+    "no_outer": (0, 5, 3), "no_inner": (3, 5, 0), "large_rows": (701, 67, 1),
     "large_columns": (1, 1501, 33), "large": (23, 41, 47), "large_inner": (2, 5, 6007), "large_vector": (1, 33013, 1),
 }
 OF_NOTHING = {"of_nothing": (3, 0, 5)}
-TIES = ("primes", "rows", "columns", "long", "vector_wide", "large_rows", "large_columns")
+TIES = ("primes", "rows", "columns", "long", "vector_wide", "columns_in_parts", "large_rows", "large_columns")
 #: Values that decide a maximum: NaN wins, and is compared with infinities of both signs.
 IGNORED = -100
 EXTREMES = [0, 1, -1, INF, -INF, NAN]

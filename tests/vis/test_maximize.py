@@ -196,7 +196,7 @@ def test_frames_callback_and_progress(model):
 
     def callback(step, pictures, scores):
         steps.append((step, pictures.shape, scores.shape))
-        return step == 6
+        return np.bool_(step == 6)
 
     found = vis.maximize_activation(model, 0, size=(8, 8, 3), max_iter=10, frames=3, callback=callback,
                                     progress=lambda done, total: told.append((done, total)))  # fmt: skip
@@ -244,6 +244,7 @@ def test_filter_sheets_are_sorted(model):
     ({"target": 0, "value_range": (1, 0)}, "value_range must rise"),
     ({"target": [0, 1, 2], "size": None, "start": np.zeros((2, 8, 8, 3))}, "3 goals for the 2 pictures of start"),
     ({"target": 0, "size": None, "start": np.zeros((8, 8, 3), np.uint8)}, "start must be float pictures"),
+    ({"target": 0, "size": None, "start": np.full((8, 8, 3), 2.0)}, "start has values from 2.0 to 2.0"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(model, options, message):
     with pytest.raises((ValueError, TypeError), match=message):

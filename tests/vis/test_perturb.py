@@ -95,6 +95,17 @@ def test_features_are_blocks_or_whatever_the_user_numbers(model, x):
         np.testing.assert_allclose(inside, np.broadcast_to(drop[:, None, None], inside.shape), atol=1e-6)
 
 
+@pytest.mark.parametrize("sizes", [(11,), (5, 6, 4)])
+def test_sequences_and_volumes_are_occluded_along_all_axes(sizes):
+    """Of a sum of pixels, each window takes as many as it covers; the last is cut off."""
+    total = nn.Sequential(nn.Flatten(), nn.Linear(2 * math.prod(sizes), 1))
+    total.load_state_dict({"1.weight": np.ones((2 * math.prod(sizes), 1), np.float32), "1.bias": np.zeros(1, "f4")})
+    found = vis.occlusion(total, np.ones((1, *sizes, 2), np.float32), window=3, stride=3)
+    lengths = [np.array([min(3, size - at // 3 * 3) for at in range(size)]) for size in sizes]
+    covered = 2.0 * math.prod(np.ix_(*lengths))
+    np.testing.assert_allclose(found, np.repeat(covered[None, ..., None], 2, axis=-1), rtol=1e-5)
+
+
 def test_the_pictures_are_untouched_and_the_model_too(model, x):
     model.train()
     before = x.copy()

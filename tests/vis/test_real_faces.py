@@ -30,14 +30,18 @@ def blind_maps(x):
             "edges": np.hypot(sobel(grey, axis=1), sobel(grey, axis=2))}  # fmt: skip
 
 
+def answer(sign):
+    """The logit and the probability of "smiling" (1) or "not smiling" (-1), as targets."""
+    return lambda outputs: outputs[:, 0] * sign, lambda outputs: F.sigmoid(outputs[:, 0] * sign)
+
+
 def test_maps_that_explain_find_the_pixels_that_count_sooner(references, faces):
     """The mean area under the deletion curves of the class named, over all faces, pixels becoming the mean colour."""
     model, areas = references.model, {}
     with nn.evaluating(model):
         smiling = model(mc.tensor(faces)).numpy()[:, 0] > 0
     for sign, x in ((1.0, faces[smiling]), (-1.0, faces[~smiling])):
-        logit = lambda outputs, sign=sign: outputs[:, 0] * sign  # noqa: E731
-        probability = lambda outputs, sign=sign: F.sigmoid(outputs[:, 0] * sign)  # noqa: E731
+        logit, probability = answer(sign)
         fill = x.mean(axis=(1, 2), keepdims=True)
         maps = {"grad_cam": vis.grad_cam(model, x, logit),
                 "integrated": vis.integrated_gradients(model, x, logit, steps=16, baseline=fill),

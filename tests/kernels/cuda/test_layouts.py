@@ -1,0 +1,62 @@
+"""How reductions are laid out, and what is lost by none of it. Their values: the cases of the contracts."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba.cuda", reason="the GPU's kernels need numba-cuda")
+
+from minicnn.kernels import cuda  # noqa: E402
+from minicnn.kernels.cuda.devices import open_device  # noqa: E402
+from minicnn.kernels.cuda.layout import BUSY, layout  # noqa: E402
+from minicnn.kernels.cuda.memory import empty, to_device, to_numpy  # noqa: E402
+
+SHAPES = [(1, 1, 1), (1, 10**6, 64), (64, 10, 1), (10**6, 1000, 1), (1, 10**8, 1), (3, 5000, 7), (5, 1, 10**6),
+          (2, 0, 9)]
+
+
+@pytest.mark.parametrize("warps", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_blocks_and_parts_cover_the_array_without_an_empty_one(shape, warps):
+    outer, length, inner = shape
+    how = layout(shape, warps=warps)
+    blocks, parts = how.grid
+    assert blocks << how.bits >= outer * inner > (blocks - 1) << how.bits
+    assert parts * how.each >= length >= (parts - 1) * how.each
+    assert parts == 1 or blocks * parts <= BUSY
+
+
+def test_long_reductions_of_few_columns_keep_the_device_busy():
+    assert layout((1, 10**6, 64)).parts > 100
+    assert layout((1, 10**6, 64), split=False).parts == 1
+
+
+def test_middling_rows_are_taken_by_warps_where_that_may_be():
+    assert layout((64, 1000, 1)).by_warp
+    assert not layout((64, 1000, 1), warps=False).by_warp
+    assert not layout((64, 1000, 2)).by_warp
+
+
+def test_an_array_that_indices_of_32_bits_cannot_count_is_refused():
+    with pytest.raises(ValueError, match="65536 x 65536 x 1 elements, expected at most"):
+        layout((2**16, 2**16, 1))
+
+
+@pytest.mark.parametrize("place", [0, 300, 511])
+def test_the_variance_survives_one_number_far_from_the_others(gpu, place):
+    """Shifted sums would lose its digits if the shift were that number for all others."""
+    x = np.random.default_rng(0).normal(size=(512, 5)).astype(np.float32)
+    x[place] += 3000
+    there = to_device(x, open_device(gpu))
+    mean, var = (empty((5,), np.float32, there.device) for _ in range(2))
+    cuda.kernel("batch_norm_stats")(there, mean, var)
+    np.testing.assert_allclose(to_numpy(var), x.astype(np.float64).var(0), rtol=3e-6)
+    np.testing.assert_allclose(to_numpy(mean), x.astype(np.float64).mean(0), rtol=1e-6)
+
+
+def test_an_index_outside_is_refused_before_anything_is_written(gpu):
+    device = open_device(gpu)
+    x, index = to_device(np.zeros((3, 4), np.float32), device), to_device(np.array([0, -100, 4]), device)
+    y, log = to_device(np.full(3, 7.0, np.float32), device), to_device(np.full((3, 4), 7.0, np.float32), device)
+    with pytest.raises(IndexError, match=r"index\[2\] is 4, expected 0 to 3"):
+        cuda.kernel("cross_entropy")(x, index, y, log, -100)
+    assert (to_numpy(y) == 7).all() and (to_numpy(log) == 7).all()
