@@ -8,6 +8,7 @@ with where they are installed.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def climb(rung: Rung, out: Path) -> tuple[str, float]:
         return f"{SKIPPED}: {rung.needs} is not installed", 0.0
     start = time.monotonic()
     with open(out / f"{rung.name}.txt", "w") as file:
-        done = subprocess.run(rung.command, stdout=file, stderr=subprocess.STDOUT)
+        exact = {"MINICNN_POOL": "0"} if rung.needs else {}  # so that the sanitizer sees each array by itself
+        done = subprocess.run(rung.command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **exact})
     return PASSED if done.returncode == 0 else f"{FAILED}, exit code {done.returncode}", time.monotonic() - start
 
 

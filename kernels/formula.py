@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 #: What a formula may call besides `where`: its NumPy name, and its C name for float32, float64 and int64 ("" for none).
+#: What stands for it on a GPU is in cuda/functions.py.
 FUNCTIONS = {
     "abs": ("abs", "fabsf", "fabs", "llabs"),
     "exp": ("exp", "m_exp", "exp", ""),

@@ -27,14 +27,15 @@ def write(y: Any, x: Any, strides: tuple[int, ...], offset: int) -> None:
 
 
 def overwrite(array: Any, value: Any) -> None:
-    """array[...] = value: a number, or an array that broadcasts to it, of any dtype, from any device."""
+    """array[...] = value: a number, or an array of the same shape, of any dtype, from any device."""
     if isinstance(array, np.ndarray):
         array[...] = _on_cpu(value)
     elif isinstance(value, int | float | np.generic):
         dispatch("fill", array, value=array.dtype.type(value).item())
-    else:
-        flat = _beside(array, value, array.shape).reshape(-1)
-        write(array, flat, (1,), 0)
+    elif isinstance(value, DeviceArray) and value.device is array.device:
+        write(array, _beside(array, value, array.shape).reshape(-1), (1,), 0)
+    elif array.size:
+        array.device.write(array.address, np.ascontiguousarray(_on_cpu(value), array.dtype))
 
 
 def assign(array: Any, index: Any, value: Any) -> None:

@@ -37,6 +37,8 @@ def resolve(device: str) -> str:
     name = "cuda:0" if device == "cuda" else device
     if not isinstance(name, str) or not (name == "emulator" or name.startswith("cuda:") and name[5:].isdecimal()):
         raise ValueError(f"device: {EXPECTED}, got {device!r}")
+    if name != "emulator":
+        name = f"cuda:{int(name[5:])}"
     open_device(name, device)
     return name
 

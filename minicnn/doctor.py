@@ -62,7 +62,7 @@ def _why_not(device: str) -> str | None:
         resolve(device)
         return None if (minicnn.ones(3, device=device) * 2).tolist() == [2, 2, 2] else "it computes wrong results"
     except Exception as error:  # whatever a half-installed compiler or driver raises
-        return str(error) or type(error).__name__
+        return str(error).removeprefix(f"device {device!r} can't be used: ") or type(error).__name__
 
 
 def _package(package: str, module: str) -> str:

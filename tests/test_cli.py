@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -342,6 +343,9 @@ def test_doctor(run, monkeypatch, tmp_path):
     assert found["cpu"]["threads"] == mc.get_num_threads() and isinstance(found["cpu"]["openmp"], bool)
     driver = found["gpu"]["driver"]
     assert isinstance(found["gpu"]["numba"], str) and bool(driver["reason"]) != bool(driver["devices"])
+    assert found["gpu"]["usable"] == (found["gpu"]["note"] is None) == mc.cuda_is_available()
+    lacking = find_spec("numba_cuda") is None
+    assert found["gpu"]["emulator"] == "works" if not lacking else "is not installed" in found["gpu"]["emulator"]
     assert found["data"] == {"folder": str(tmp_path), "note": None,
                              "sets": {"smiles": str(tmp_path / "smiles")}}
     code, out, err = run("doctor")

@@ -334,7 +334,7 @@ def steps(device, pictures, labels, count, size):
     """
     mc.manual_seed(0)
     model = mc.models.create("smile_detector").to(device)
-    optimizer, losses = mc.optim.SGD(model.parameters(), lr=0.001), []
+    optimizer, losses = mc.optim.SGD(model.parameters(), lr=5e-4), []
     for step in range(count):
         x, y = (mc.tensor(a[step * size : (step + 1) * size], "float32", device) for a in (pictures, labels))
         optimizer.zero_grad()

@@ -44,6 +44,6 @@ def algorithm(name: str, sizes: dict[str, int], params: dict[str, Any], dtype: n
 
     wanted, prepared: for the processor's kernels, which have more algorithms; nothing is prepared here.
     """
-    from . import conv
+    from .conv import choose
 
-    return conv.choose(name, sizes, params)
+    return choose(name, sizes, params)

@@ -195,6 +195,8 @@ def _sources(function: Any, seen: set[Any]) -> Iterator[str]:
     for name, value in sorted(used.items()):
         if _is_ours(value):
             yield from _sources(value, seen)
+        elif isinstance(value, np.ndarray):
+            yield f"{name} = {value.tobytes()!r}"
         elif isinstance(value, (int, float, str, bool, tuple, types.Type)):
             yield f"{name} = {value!r}"
 

@@ -98,7 +98,7 @@ def depthwise(real: Any, lanes: int) -> Any:
         variants=VARIANTS)
 def depthwise_input_grad(real: Any, lanes: int) -> Any:
     """dx; a thread makes `lanes` channels of a pixel. height, width, channels: of dx. every: as in conv2d_tiles."""
-    get, put = (get_four, set_four) if lanes == 4 else (get_one, set_one)
+    one_filter, get, put = (True, get_four, set_four) if lanes == 4 else (False, get_one, set_one)
 
     def depthwise_input_grad(dy, w, dx, count, height, width, channels, high, wide, filters, multiplier, taps_down,
                              taps_across, stride_down, stride_across, top, left, dilation_down, dilation_across,
@@ -109,6 +109,7 @@ def depthwise_input_grad(real: Any, lanes: int) -> Any:
         sums, a, b = cuda.local.array(lanes, real), cuda.local.array(lanes, real), cuda.local.array(lanes, real)
         pixel = divide(thread, u32(divide(channels, u32(lanes))))
         c = u32(u32(thread * u32(lanes)) - pixel * channels)
+        several = u32(1) if one_filter else multiplier
         n, i, j = digits(pixel, height, width)
         _, _, base_i, taps_i, first_r, tap_i = axis_back(
             i, high, top, stride_down, dilation_down, every_down, taps_down)
@@ -123,8 +124,9 @@ def depthwise_input_grad(real: Any, lanes: int) -> Any:
                     q = u32(base_j + u32(s) * tap_j)
                     if q < wide:
                         tap = u32(u32(first_r + u32(r) * every_down) * taps_across + first_s + u32(s) * every_across)
-                        at, weight = u32(u32(u32(n * high + p) * wide + q) * filters), u32(tap * filters)
-                        for k in range(u32(c * multiplier), u32(u32(c + u32(1)) * multiplier)):
+                        at = u32(u32(u32(n * high + p) * wide + q) * filters + c * several)
+                        weight = u32(tap * filters + c * several)
+                        for k in range(several):
                             get(dy, u32(at + u32(k)), a)
                             get(w, u32(weight + u32(k)), b)
                             for lane in range(lanes):

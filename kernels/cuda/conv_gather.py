@@ -242,7 +242,7 @@ def forward(x: DeviceArray, w: DeviceArray, bias: DeviceArray | None, add: Devic
     n, height, width, channels = x.shape
     size, depth = y.shape[3] // groups, channels // groups
     pixels = n * y.shape[1] * y.shape[2]
-    tile = tile or choose_tile(pixels, size, w.shape[0] * w.shape[1] * depth, groups, y.dtype.itemsize)[0]
+    tile = tile or choose_tile(pixels, size, 0, groups, y.dtype.itemsize)[0]  # 0: sums are made in one part here
     variant = conv2d_tiles(y.dtype.type, tile, False, depth % 4 == 0, size % 4 == 0)
     launch(variant, (cover(pixels, tile.rows), cover(size, tile.columns), groups), x, w, bias, add, y, n, height, width,
            depth, channels, *y.shape[1:3], size, y.shape[3], *w.shape[:2], *stride, padding[0], padding[2],

@@ -83,7 +83,7 @@ class Taken:
         self.shape = tuple(tensor.shape[: tensor.ndim])
         self.dtype = _dtype(tensor)
         self.address = (tensor.data or 0) + tensor.byte_offset
-        self.contiguous = not tensor.strides or tuple(tensor.strides[: tensor.ndim]) == _strides(self.shape)
+        self.contiguous = not tensor.strides or _without_gaps(self.shape, tensor.strides[: tensor.ndim])
 
     def __del__(self) -> None:
         managed = getattr(self, "_managed", None)
@@ -98,10 +98,11 @@ def _dtype(tensor: DLTensor) -> np.dtype:
     return np.dtype(np.bool_ if kinds[tensor.code] == "b" else f"{kinds[tensor.code]}{tensor.bits // 8}")
 
 
-def _strides(shape: Sequence[int]) -> tuple[int, ...]:
-    """Those of an array without gaps, in elements."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
+def _without_gaps(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether such strides, in elements, step from each to the next. Those of an axis of one element say nothing."""
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size > 1 and stride != step:
+            return 0 in shape
         step *= size
-    return tuple(reversed(strides))
+    return True

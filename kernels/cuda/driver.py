@@ -5,6 +5,7 @@ before its kernel is done. It is the device's primary context, which other libra
 """
 
 import ctypes
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,15 @@ class Driver:
         self.name = f"cuda:{ordinal}"
         self.product = self._ask(self.api.cuDeviceGetName(100, self._device)).rstrip(b"\0").decode()
         self.exact = self._attribute("COMPUTE_CAPABILITY_MAJOR"), self._attribute("COMPUTE_CAPABILITY_MINOR")
-        self.capability = newest_capability(self.exact)  # a newer GPU takes the PTX of an older one
+        try:
+            self.capability = newest_capability(self.exact)  # a newer GPU takes the PTX of an older one
+        except ValueError as error:
+            raise DriverMissing(f"{self.product}: {error}") from error
         self._context = self._ask(self.api.cuDevicePrimaryCtxRetain(self._device))
         self._enter()
         self._stream = self._ask(self.api.cuStreamCreate(self.api.CUstream_flags.CU_STREAM_NON_BLOCKING))
         self._modules: list[Any] = []  # kept for as long as their kernels may run
+        self._sent: deque[tuple[Any, np.ndarray]] = deque()  # what is on its way to the GPU, and the event behind it
 
     def _ask(self, result: tuple[Any, ...]) -> Any:
         """The value that came back with an error code."""
@@ -82,7 +87,8 @@ class Driver:
         return arithmetic, traffic
 
     def _enter(self) -> None:
-        """Calls go to the context that is current in this thread, which other libraries may have changed."""
+        """Calls go to the context that is current in this thread. Another GPU's, of another library, is not put back:
+        libraries set theirs before each call, as we do."""
         self._ask(self.api.cuCtxSetCurrent(self._context))
 
     # ---------------------------------------------------------------------------------------------------- memory
@@ -102,12 +108,16 @@ class Driver:
         """The driver keeps no account of arrays."""
 
     def closed(self, address: int) -> None:
-        """A kernel that still uses the memory comes before any that will: there is one stream."""
+        """A kernel of ours that still uses the memory comes before any that will: there is one stream."""
 
     def write(self, address: int, source: np.ndarray) -> None:
-        """Returns when the source has been read; it lies in pageable memory."""
+        """Of a copy, for the caller may change the source before the GPU has read it."""
         self._enter()
-        self._ask(self.api.cuMemcpyHtoDAsync(address, source.ctypes.data, source.nbytes, self._stream))
+        copy = source.copy()
+        self._ask(self.api.cuMemcpyHtoDAsync(address, copy.ctypes.data, copy.nbytes, self._stream))
+        self._sent.append((self.event(), copy))
+        while self._sent and self.api.cuEventQuery(self._sent[0][0])[0] == self.api.CUresult.CUDA_SUCCESS:
+            self._ask(self.api.cuEventDestroy(self._sent.popleft()[0]))
 
     def read(self, target: np.ndarray, address: int) -> None:
         self._enter()
@@ -130,6 +140,8 @@ class Driver:
         assembled = self.exact == self.capability and find_ptxas() is not None
         image = assemble(compiled.ptx, self.capability).cubin if assembled else compiled.ptx.encode() + b"\0"
         code, module = self.api.cuModuleLoadData(image)
+        if code == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+            raise MemoryError(f"{self.name}: no memory for the kernel {compiled.name}")
         if code == self.api.CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
             raise DriverError(f"{self.name}: the driver is older than the PTX Numba makes; it takes a newer one, or "
                               "ptxas beside it (pip install nvidia-cuda-nvcc-cu12)")

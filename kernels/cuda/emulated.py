@@ -78,13 +78,16 @@ class Emulated:
     def synchronize(self) -> None:
         """Nothing is under way."""
 
+    def wait_for_others(self) -> None:
+        """Nobody else has work here."""
+
 
 @contextmanager
 def mode(name: str) -> Iterator[None]:
     """Run the emulator in another mode inside: "fast", "checked" or "reverse"."""
     from .devices import open_device
 
-    backend = open_device("emulator").backend
+    backend: Any = open_device("emulator").backend
     before, backend.mode = backend.mode, name
     try:
         yield

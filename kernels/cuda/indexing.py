@@ -3,8 +3,11 @@
 Indices are looked at before anything is read through them: a kernel finds the first wrong one, and the processor waits
 for its answer. Elements that are gathered have a thread each (or four neighbours do), and neighbouring threads follow
 the innermost axis, along which memory is read in lines whatever the index is. Where elements are scattered, several may
-meet in one place, and must do so in order: there a thread has a column, all that could meet, and walks down it.
+meet in one place, and must do so in order: there a thread has a column, all that could meet, and walks down it. Where
+rows are, which all columns have in common, each place adds up its own.
 """
+
+from itertools import product
 
 import numpy as np
 from numba import uint32
@@ -14,7 +17,7 @@ from .compiler import Variant, kernel
 from .copy import ITEMS, fill, item_type
 from .intrinsics import atomic_min, divide, load4, position, store4
 from .launcher import cover, launch
-from .memory import DeviceArray, to_device, to_numpy
+from .memory import DeviceArray, empty, to_device, to_numpy
 
 #: The place of the first wrong index where there is none.
 NOWHERE = 2**32 - 1
@@ -72,10 +75,13 @@ def _first_found(search: Variant, array: DeviceArray, *expected: int) -> int:
 def check_indices(index: DeviceArray, length: int, name: str, ignore: int | None = None) -> None:
     """IndexError, naming the kernel, if an index is neither in 0..length-1 nor `ignore`."""
     found = outside(index, length, ignore)
-    if found < 0:
-        return
+    if found >= 0:
+        raise _wrong(to_numpy(index), found, length, name)
+
+
+def _wrong(index: np.ndarray, found: int, length: int, name: str) -> IndexError:
     where = ", ".join(str(k) for k in np.unravel_index(found, index.shape))
-    raise IndexError(f"{name}: index[{where}] is {to_numpy(index).flat[found]}, expected 0 to {length - 1}")
+    return IndexError(f"{name}: index[{where}] is {index.flat[found]}, expected 0 to {length - 1}")
 
 
 # ------------------------------------------------------------------------------------------------------- reading
@@ -126,11 +132,9 @@ def gather(x: DeviceArray, index: DeviceArray, y: DeviceArray) -> None:
 
 
 @kernel("x: real*, index: i64*, y: real*, length: u32, inner: u32, rows: u32, columns: u32",
-        variants=tuple((dtype, *way) for dtype in (np.float32, np.float64)
-                       for way in ((True, True), (False, True), (False, False))))
-def scattered(real, by_rows, add):
-    """y[o, place, i] = (add: +=) x[o,m,i] in order of m, with place = index[m] (by_rows) or index[o,m,i]. A column is
-    one of all (o, i)."""
+        variants=tuple(product((np.float32, np.float64), (False, True))))
+def scattered(real, add):
+    """y[o, index[o,m,i], i] = (add: +=) x[o,m,i] in order of m. A column is one of all (o, i)."""
     def scattered(x, index, y, length, inner, rows, columns):
         column = position()
         if column >= columns:
@@ -140,31 +144,26 @@ def scattered(real, by_rows, add):
         at, m = uint32(outer * rows * inner + i), uint32(0)
         to = uint32(outer * length * inner + i)
         while m < rows:
-            place = uint32(to + uint32(index[m] if by_rows else index[at]) * inner)
+            place = uint32(to + uint32(index[at]) * inner)
             y[place] = y[place] + x[at] if add else x[at]
             m, at = uint32(m + 1), uint32(at + inner)
     return scattered
 
 
-def _scatter(name: str, x: DeviceArray, index: DeviceArray, y: DeviceArray, rows: int, by_rows: bool,
-             add: bool) -> None:
+def _scatter(name: str, x: DeviceArray, index: DeviceArray, y: DeviceArray, rows: int, add: bool) -> None:
     outer, length, inner = y.shape
     check_indices(index, length, name)
     check_size(name, x, y)
     fill(y, 0)
-    launch(scattered(x.dtype, by_rows, add), cover(outer * inner), x, index, y, length, inner, rows, outer * inner)
-
-
-def take_grad(g: DeviceArray, index: DeviceArray, dx: DeviceArray, length: int) -> None:
-    _scatter("take_grad", g, index, dx, g.shape[1], True, True)
+    launch(scattered(x.dtype, add), cover(outer * inner), x, index, y, length, inner, rows, outer * inner)
 
 
 def pick_grad(g: DeviceArray, index: DeviceArray, dx: DeviceArray, length: int) -> None:
-    _scatter("pick_grad", g, index, dx, 1, False, False)
+    _scatter("pick_grad", g, index, dx, 1, False)
 
 
 def scatter(x: DeviceArray, index: DeviceArray, y: DeviceArray, length: int, add: bool) -> None:
-    _scatter("scatter", x, index, y, x.shape[1], False, bool(add))
+    _scatter("scatter", x, index, y, x.shape[1], bool(add))
 
 
 # ----------------------------------------------------------------------------------------------- sparse matrices
@@ -212,15 +211,36 @@ def csr_sums_of_four(real):
     return csr_sums_of_four
 
 
-def csr_matmul(x: DeviceArray, start: DeviceArray, index: DeviceArray, weight: DeviceArray, y: DeviceArray) -> None:
+def _multiply(start: DeviceArray, index: DeviceArray, weight: DeviceArray, x: DeviceArray, y: DeviceArray) -> None:
     _, length, inner = x.shape
-    if _first_found(first_not_rising(), start, index.size) >= 0:
-        raise ValueError(f"csr_matmul: start must rise from 0 to {index.size}, the number of weights")
-    check_indices(index, length, "csr_matmul")
-    check_size("csr_matmul", x, y, weight)
     sums, each = (csr_sums_of_four, 4) if inner % 4 == 0 else (csr_sums, 1)
     count = y.size // each
     launch(sums(x.dtype), cover(count), x, start, index, weight, y, length, inner // each, y.shape[1], count)
+
+
+def csr_matmul(x: DeviceArray, start: DeviceArray, index: DeviceArray, weight: DeviceArray, y: DeviceArray) -> None:
+    if _first_found(first_not_rising(), start, index.size) >= 0:
+        raise ValueError(f"csr_matmul: start must rise from 0 to {index.size}, the number of weights")
+    check_indices(index, x.shape[1], "csr_matmul")
+    check_size("csr_matmul", x, y, weight)
+    _multiply(start, index, weight, x, y)
+
+
+def take_grad(g: DeviceArray, index: DeviceArray, dx: DeviceArray, length: int) -> None:
+    """The product with the sparse matrix that has a 1 where a row was taken: so a place adds up what it is due itself,
+    in order of m, however few columns there are to work on at once. The processor, which has to look at the indices
+    before anything is read through them, sorts them as well."""
+    check_size("take_grad", g, dx)
+    places = to_numpy(index)
+    wrong = np.flatnonzero((places < 0) | (places >= length))
+    if wrong.size:
+        raise _wrong(places, int(wrong[0]), length, "take_grad")
+    start = np.zeros(length + 1, np.int64)
+    np.cumsum(np.bincount(places, minlength=length), out=start[1:])
+    order = np.argsort(places, kind="stable")
+    ones = empty(index.shape, g.dtype, g.device)
+    fill(ones, 1)
+    _multiply(to_device(start, g.device), to_device(order, g.device), ones, g, dx)
 
 
 CONTRACTS = {"take": take, "take_grad": take_grad, "pick": pick, "pick_grad": pick_grad, "gather": gather,

@@ -30,8 +30,12 @@ class Processor(NamedTuple):
     reserved_bytes: int  # of shared memory, for each block
 
 
-PROCESSORS = {(7, 0): Processor(65536, 2048, 32, 98304, 0), (8, 0): Processor(65536, 2048, 32, 167936, 1024),
-              (9, 0): Processor(65536, 2048, 32, 233472, 1024)}
+PROCESSORS = {
+    (7, 0): Processor(65536, 2048, 32, 98304, 0), (7, 5): Processor(65536, 1024, 16, 65536, 0),
+    (8, 0): Processor(65536, 2048, 32, 167936, 1024), (8, 6): Processor(65536, 1536, 16, 102400, 1024),
+    (8, 9): Processor(65536, 1536, 24, 102400, 1024), (9, 0): Processor(65536, 2048, 32, 233472, 1024),
+    (10, 0): Processor(65536, 2048, 32, 233472, 1024), (12, 0): Processor(65536, 1536, 24, 102400, 1024),
+}
 WARP = 32
 REGISTER_UNIT, SHARED_UNIT = 256, 128  # in which registers are given out to warps, and shared memory to blocks
 

@@ -6,6 +6,7 @@ A device is a backend - a GPU's driver, or the emulator - and its memory. The fi
 it, or finds its PTX in the cache, and loads it; after that a launch packs its arguments and starts.
 """
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from .memory import Allocator, DeviceArray
 
 #: Blocks that a grid may have along each axis.
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
+MOST_ELEMENTS = 2**32
+LARGEST = float(np.finfo(np.float32).max)
 
 Grid = tuple[int, int, int]
 
@@ -36,6 +39,7 @@ class Backend(Protocol):
     def load(self, compiled: Compiled) -> Any: ...
     def run(self, loaded: Any, grid: Grid, threads: int, packed: bytes) -> None: ...
     def synchronize(self) -> None: ...
+    def wait_for_others(self) -> None: ...  # for all that any library started there
 
 
 class Device:
@@ -55,7 +59,12 @@ class Device:
         found = self._loaded.get(variant)
         if found is None:
             compiled = variant.compiled(self.backend.capability)
-            found = self._loaded[variant] = (self.backend.load(compiled), struct.Struct(compiled.packing).pack)
+            try:
+                loaded = self.backend.load(compiled)
+            except MemoryError:  # for the kernel itself
+                self.allocator.clear()
+                loaded = self.backend.load(compiled)
+            found = self._loaded[variant] = (loaded, struct.Struct(compiled.packing).pack)
         return found
 
 
@@ -70,12 +79,25 @@ def launch(variant: Variant, blocks: int | tuple[int, ...], *arguments: Any) -> 
         return
     device = next(a.device for a in arguments if isinstance(a, DeviceArray))
     loaded, pack = device.load(variant)
-    values = [a.address if isinstance(a, DeviceArray) else 0 if a is None else a for a in arguments]
+    values = [_address(variant, a) if isinstance(a, DeviceArray) else 0 if a is None else a for a in arguments]
     try:
         packed = pack(*values)
+    except OverflowError:
+        packed = pack(*map(_in_float32, values))
     except struct.error as error:
         raise ValueError(f"{variant}: arguments {values} don't fit {variant.kernel.signature!r}: {error}") from None
     device.backend.run(loaded, grid, variant.threads, packed)
+
+
+def _in_float32(value: Any) -> Any:
+    """A number too large for float32 is infinite there."""
+    return math.copysign(math.inf, value) if isinstance(value, float) and abs(value) > LARGEST else value
+
+
+def _address(variant: Variant, array: DeviceArray) -> int:
+    if array.size >= MOST_ELEMENTS:
+        raise ValueError(f"{variant}: an array of shape {array.shape}; the GPU's kernels count to 2^32 - 1")
+    return array.address
 
 
 def _grid(variant: Variant, blocks: int | tuple[int, ...]) -> Grid:

@@ -8,6 +8,7 @@ waits for all of them.
 
 from __future__ import annotations
 
+import os
 from math import prod
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,18 @@ Shape = tuple[int, ...]
 #: vector needs.
 ALIGNMENT = 256
 
+#: Bytes that kernels read at once: arrays begin at a multiple of it.
+VECTOR = 16
+
 
 class Block:
     """Bytes on a device, for as long as an array lies on them."""
 
-    __slots__ = ("address", "nbytes", "room", "allocator")
+    __slots__ = ("address", "nbytes", "room", "allocator", "lent")
 
     def __init__(self, address: int, nbytes: int, room: int, allocator: Allocator) -> None:
         self.address, self.nbytes, self.room, self.allocator = address, nbytes, room, allocator
+        self.lent = False  # whether another library has seen the memory, and may have work on it under way
 
     def __del__(self) -> None:
         self.allocator.put_back(self)
@@ -41,17 +46,20 @@ class Allocator:
     that size.
 
     limit: bytes that arrays and kept blocks may take together; None: as many as the device has.
+
+    Environment: MINICNN_POOL=0 turns reuse off (each array gets memory of its exact size, for memory checkers).
     """
 
     def __init__(self, backend: Any, limit: int | None = None) -> None:
         self.backend, self.limit = backend, limit
         self.in_use = self.kept = self.peak = 0
         self._shelves: dict[int, list[int]] = {}
+        self._reuse = os.environ.get("MINICNN_POOL") != "0"
         self._lock = RLock()  # blocks come back from any thread, and while another is taken
 
     def take(self, nbytes: int) -> Block:
         """A Block, not cleared. MemoryError, after the kept blocks were given back, if there is no room for it."""
-        room = _rounded(nbytes)
+        room = _rounded(nbytes) if self._reuse else max(nbytes, 1)
         with self._lock:
             shelf = self._shelves.get(room)
             if shelf:
@@ -79,9 +87,14 @@ class Allocator:
                           f"use by arrays, none are kept{limit}")
 
     def put_back(self, block: Block) -> None:
+        if block.lent:
+            self.backend.wait_for_others()
         with self._lock:
             self.in_use -= block.room
             self.backend.closed(block.address)
+            if not self._reuse:
+                self.backend.release(block.address)
+                return
             self._shelves.setdefault(block.room, []).append(block.address)
             self.kept += block.room
 
@@ -110,7 +123,7 @@ class DeviceArray:
 
     __slots__ = ("shape", "dtype", "device", "base", "address", "size", "__weakref__")
 
-    def __init__(self, shape: Shape, dtype: np.dtype, device: Device, block: Block) -> None:
+    def __init__(self, shape: Shape, dtype: np.dtype, device: Device, block: Block | Borrowed) -> None:
         self.shape, self.dtype, self.device = shape, dtype, device
         self.base = block  # keeps the memory alive
         self.address, self.size = block.address, prod(shape)
@@ -153,19 +166,25 @@ class DeviceArray:
     def __repr__(self) -> str:
         return f"<{self.dtype} {self.shape} on {self.device.name}>"
 
-    def _on_gpu(self) -> int:
-        """The number of the GPU, for others to look at this array: all that was started on it is done."""
+    def _gpu(self) -> int:
+        """The number of the GPU."""
         kind, _, ordinal = self.device.name.partition(":")
         if kind != "cuda":
             raise BufferError(f"this array is on {self.device.name}, whose memory no GPU sees: move it with .to('cpu')")
-        self.device.synchronize()  # whoever asks may read on another stream
         return int(ordinal)
+
+    def _lend(self) -> None:
+        """For others to look at this memory, on streams of theirs: all that was started on it is done."""
+        self._gpu()
+        self.device.synchronize()
+        if isinstance(self.base, Block):
+            self.base.lent = True
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         """For CuPy, Numba and PyTorch to look at the same memory."""
         try:
-            self._on_gpu()
+            self._lend()
         except BufferError as error:
             raise AttributeError(str(error)) from None  # so that `hasattr` is False
         return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3,
@@ -174,13 +193,16 @@ class DeviceArray:
     def __dlpack_device__(self) -> tuple[int, int]:
         from .dlpack import CUDA
 
-        return CUDA, self._on_gpu()
+        return CUDA, self._gpu()
 
     def __dlpack__(self, **options: Any) -> Any:
-        """A capsule on the same memory. options: what other versions of the protocol ask for; there is no copy."""
+        """A capsule on the same memory. options: what versions of the protocol ask for; BufferError for a copy."""
         from .dlpack import export
 
-        return export(self, self._on_gpu())
+        if options.get("copy"):
+            raise BufferError("this array is lent, not copied; lend a copy, x * 1")
+        self._lend()
+        return export(self, self._gpu())
 
 
 def empty(shape: Shape, dtype: Any, device: Device) -> DeviceArray:
@@ -189,9 +211,22 @@ def empty(shape: Shape, dtype: Any, device: Device) -> DeviceArray:
     return DeviceArray(shape, dtype, device, device.allocator.take(prod(shape) * dtype.itemsize))
 
 
+class Borrowed:
+    """Memory that another library owns, a `dlpack.Taken`: it gets it back when no kernel of ours is at work there."""
+
+    def __init__(self, source: Any, device: Device) -> None:
+        self.source, self.device, self.address = source, device, source.address
+
+    def __del__(self) -> None:
+        self.device.synchronize()
+
+
 def adopt(source: Any, device: Device) -> DeviceArray:
-    """An array on memory that another library owns: a `dlpack.Taken` or the like, which is kept alive."""
-    return DeviceArray(source.shape, source.dtype, device, source)
+    """An array on memory that another library owns, which is kept alive. ValueError where vectors can't be read."""
+    if source.address % VECTOR:
+        raise ValueError(f"the array begins {source.address % VECTOR} bytes behind a multiple of {VECTOR}, where the "
+                         "GPU's kernels read no vectors; copy it first")
+    return DeviceArray(source.shape, source.dtype, device, Borrowed(source, device))
 
 
 def to_device(array: np.ndarray, device: Device) -> DeviceArray:

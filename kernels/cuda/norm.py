@@ -27,10 +27,13 @@ Optional = DeviceArray | None
 
 # ------------------------------------------------------------------------------------------------------ statistics
 # What is passed on of some numbers is their count, their mean, and the sum of squares about it. A thread finds them in
-# one walk from sums of d = x - shift and d * d, with its first element for the shift: E[x^2] - E[x]^2 would lose every
-# digit that the mean has before the variance. The shift is one of the n numbers that the thread looks at, so that
-# (mean - shift)^2 is at most n times their variance, whatever they are. Two such triples are put together by a formula
-# of Chan, Golub & LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+# one walk, for 16 numbers at a time from sums of d = x - shift and d * d, with the first of them for the shift: sums of
+# x and x * x would lose every digit that the mean has before the variance. As the shift is one of the 16,
+# (mean - shift)^2 is at most 16 times their variance, whatever they are. Two such triples are put together by a
+# formula of Chan, Golub & LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+
+#: Numbers of a thread that have the same shift.
+RUN = 16
 
 
 @njit(inline="always")
@@ -39,7 +42,7 @@ def _merged(n: Any, mean: Any, square: Any, n2: Any, mean2: Any, square2: Any) -
     count = n + n2
     share = n2 / count if count > 0 else n2
     apart = mean2 - mean
-    return count, mean + apart * share, square + square2 + apart * apart * n * share
+    return count, mean + apart * share, square + square2 + apart * (n * share) * apart
 
 
 @njit(inline="always")
@@ -94,23 +97,25 @@ def moments(real, result, by_warp):
         column, number, threads = place(bits, by_warp)
         row, end = part(column, number, outputs, length, each)
         at, step = element(column, row, length, inner), uint32(threads * inner)
-        n, first, second, shift = real(0), real(0), real(0), real(0)
-        if row < end:
-            shift = x[at]
-        while uint32(row + threads) < end:  # two loads on the way at once
-            a, b = x[at] - shift, x[uint32(at + step)] - shift
-            first += a + b
-            second += a * a + b * b
-            n += real(2)
-            at, row = uint32(at + uint32(2) * step), uint32(row + uint32(2) * threads)
-        if row < end:
-            a = x[at] - shift
-            first += a
-            second += a * a
-            n += real(1)
-        mean = first / n if n > 0 else first
-        square = max(second - first * mean, real(0)) if second == second else second
-        n, mean, square = moments_over(n, shift + mean, square, shared, bits, by_warp)
+        n, mean, square = real(0), real(0), real(0)
+        while row < end:
+            stop = min(end, uint32(row + uint32(RUN) * threads))
+            shift, count, first, second = x[at], real(0), real(0), real(0)
+            while uint32(row + threads) < stop:  # two loads on the way at once
+                a, b = x[at] - shift, x[uint32(at + step)] - shift
+                first += a + b
+                second += a * a + b * b
+                count += real(2)
+                at, row = uint32(at + uint32(2) * step), uint32(row + uint32(2) * threads)
+            if row < stop:
+                a = x[at] - shift
+                first += a
+                second += a * a
+                count += real(1)
+                at, row = uint32(at + step), uint32(row + threads)
+            away = first / count
+            n, mean, square = _merged(n, mean, square, count, shift + away, max(second - first * away, real(0)))
+        n, mean, square = moments_over(n, mean, square, shared, bits, by_warp)
         if number == 0 and column < outputs:
             to = uint32(uint32(cuda.blockIdx.y) * outputs + column)
             means[to] = mean

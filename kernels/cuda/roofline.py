@@ -174,8 +174,8 @@ def stated(name: str, device: Device, check: Callable[..., Any]) -> Stated:
     contract = CONTRACTS[name]
     shapes, params = STATED.get(name) or ([_WEIGHTS] * len(contract.inputs), dict.fromkeys(contract.params, 1.0))
     kinds = [a.kind if a.kind != "t" or contract.kinds != "b" else "b" for a in contract.inputs]
-    inputs = tuple(None if shape is None else _filled(shape, _KINDS[kind], device)
-                   for shape, kind in zip(shapes, kinds, strict=True))
+    inputs = tuple(None if shape is None else _filled(argument.name, shape, _KINDS[kind], device)
+                   for argument, shape, kind in zip(contract.inputs, shapes, kinds, strict=True))
     forms, sizes = check(contract, inputs, params)
     outputs = tuple(empty(shape, dtype, device) for shape, dtype in forms)
     launches = algorithm(name, sizes, params, np.dtype(np.float32), "auto")[1] if contract.algorithms else kernel(name)
@@ -186,8 +186,11 @@ def stated(name: str, device: Device, check: Callable[..., Any]) -> Stated:
     return Stated(call, inputs, outputs, lambda: launches(*inputs, *outputs, *(params[p] for p in contract.params)))
 
 
-def _filled(shape: tuple[int, ...], dtype: Any, device: Device) -> DeviceArray:
-    return to_device(np.zeros(shape, dtype), device) if dtype is np.int64 else empty(shape, dtype, device)
+def _filled(name: str, shape: tuple[int, ...], dtype: Any, device: Device) -> DeviceArray:
+    """Indices and positions in windows are read through: they are 0. What other arrays hold makes no difference."""
+    if name == "start":  # of the rows of a sparse matrix: four numbers in each
+        return to_device(4 * np.arange(shape[0]), device)
+    return to_device(np.zeros(shape, dtype), device) if dtype in (np.int64, np.uint8) else empty(shape, dtype, device)
 
 
 def stated_calls(check: Callable[..., Any]) -> Iterator[Call]:

@@ -28,8 +28,8 @@ from .intrinsics import divide, load4, load4_shared, store4, store4_shared
 
 #: Products of a step: enough work to hide a read from memory behind, and four 16-byte vectors.
 DEPTH = 16
-#: Unused numbers between the lines in shared memory, so that threads that write one number to each of several lines
-#: hit different banks, or at most one bank twice. A multiple of four: vectors stay aligned.
+#: Unused numbers between the lines in shared memory. Threads that write one number to each of several lines would hit
+#: few banks without them; with them each bank is hit twice at most. A multiple of four: vectors stay aligned.
 GAP = 4
 
 
@@ -90,11 +90,15 @@ def choose_tile(rows: int, columns: int, depth: int, batch: int, itemsize: int) 
     def blocks(tile: Tile) -> int:
         return -(-rows // tile.rows) * -(-columns // tile.columns) * batch
 
+    def parts(tile: Tile) -> int:
+        return max(1, min(2 * MULTIPROCESSORS // max(1, blocks(tile)), depth // SHORTEST_PART))
+
     def time(tile: Tile) -> float:
-        return -(-blocks(tile) // MULTIPROCESSORS) * tile.rows * tile.columns / TILES[tile]
+        turns = -(-blocks(tile) * parts(tile) // MULTIPROCESSORS)
+        return turns * tile.rows * tile.columns / TILES[tile] / parts(tile)
 
     best = min((tile for tile in TILES if itemsize == 4 or tile.rows * tile.columns <= LARGEST_FLOAT64), key=time)
-    return best, max(1, min(2 * MULTIPROCESSORS // max(1, blocks(best)), depth // SHORTEST_PART))
+    return best, parts(best)
 
 
 # ------------------------------------------------------------------------------- from global to shared memory

@@ -81,7 +81,7 @@ def _row(one: "Inspected", call: "Call | None") -> dict[str, Any]:
     from ..kernels.cuda.roofline import GPUS
 
     major, minor = one.capability
-    gpu = GPUS[one.capability]
+    gpu = GPUS.get(one.capability)  # of others no data sheet is stated here
     made = one.assembled
     row = {
         "kernel": one.variant.name, "cc": f"{major}.{minor}", "threads": one.variant.threads,
@@ -91,8 +91,9 @@ def _row(one: "Inspected", call: "Call | None") -> dict[str, Any]:
     }
     if call:
         row |= {"call": str(call), "launches": list(call.kernels), "multiply_adds": call.multiply_adds,
-                "bytes": call.nbytes, "gpu": gpu.name, "roofline_us": round(call.seconds(gpu) * 1e6, 2),
-                "status": "prediction"}
+                "bytes": call.nbytes}
+    if call and gpu:
+        row |= {"gpu": gpu.name, "roofline_us": round(call.seconds(gpu) * 1e6, 2), "status": "prediction"}
     return row
 
 

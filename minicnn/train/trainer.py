@@ -185,9 +185,9 @@ class Trainer:
         self.optimizer.zero_grad()
         outputs = self.model(*inputs)
         loss = self.loss(outputs, *targets)
-        value = loss.item()
-        check_finite(value, "loss", f"in epoch {self.epoch + 1}, step {self.step + 1}")
         loss.backward()
+        value = loss.item()  # behind backward, so that a GPU has its launches before one waits for it
+        check_finite(value, "loss", f"in epoch {self.epoch + 1}, step {self.step + 1}")
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self._lr = self.optimizer.param_groups[0]["lr"]

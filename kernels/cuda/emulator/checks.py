@@ -29,7 +29,7 @@ from .layout import (
     FAULTS,
     GENERIC,
     GLOBAL,
-    GLOBAL_UNIT,
+    GLOBAL_SHIFT,
     INSTRUCTION,
     KIND,
     LAUNCH_EPOCH,
@@ -61,8 +61,8 @@ from .layout import (
     SHARED,
     SHARED_BASE,
     SHARED_SHADOW,
+    SHARED_SHIFT,
     SHARED_SIZE,
-    SHARED_UNIT,
     STOP,
     THREAD,
     TICKS,
@@ -82,10 +82,12 @@ def _pointer_to(element: types.Type) -> Any:
     return pointer
 
 
-words32, words64 = _pointer_to(types.int32), _pointer_to(types.int64)  # an address -> a pointer
+_i32, _i64 = types.int32, types.int64
+_board = types.CPointer(_i64)
+words32, words64 = _pointer_to(_i32), _pointer_to(_i64)  # an address -> a pointer
 
 
-@njit(cache=True)
+@njit(types.void(_board, *[_i64] * 6), cache=True)
 def note(board, kind, thread, instruction, address, other_thread, other_epoch):
     """Count a fault; of the first keep all that is known. other_thread: -1 if there is none."""
     if board[FAULTS] == 0:
@@ -96,7 +98,7 @@ def note(board, kind, thread, instruction, address, other_thread, other_epoch):
         board[STOP] = 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _unordered(board, seen, at, thread, first_epoch):
     """(thread, epoch) of an access in the shadow that nothing orders before one of this thread now; (-1, 0) if none."""
     seen_epoch, seen_thread = seen[at + SEEN_EPOCH], seen[at + SEEN_THREAD]
@@ -121,7 +123,7 @@ def _unordered(board, seen, at, thread, first_epoch):
     return -1, 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _join(board, seen, at, thread, first_epoch):
     """Note in the shadow that this thread makes such an access now."""
     epoch, tick = board[EPOCH], board[TICKS + (thread >> 5)]
@@ -140,7 +142,7 @@ def _join(board, seen, at, thread, first_epoch):
     seen[at + SEEN_EPOCH], seen[at + SEEN_TICK], seen[at + SEEN_THREAD] = epoch, tick, thread
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _check_order(board, shadow, first, last, access, thread, instruction, address, first_epoch):
     """Look for races of an access to the units first to last, then note it there."""
     for unit in range(first, last + 1):
@@ -156,7 +158,7 @@ def _check_order(board, shadow, first, last, access, thread, instruction, addres
         _join(board, shadow, at + access * SEEN_WORDS, thread, first_epoch)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _check_global(board, address, size, access, thread, instruction):
     ranges = words64(board[RANGES])
     low, high = 0, board[RANGE_COUNT]
@@ -173,21 +175,21 @@ def _check_global(board, address, size, access, thread, instruction):
     if access != READ and ranges[row + RANGE_WRITABLE] == 0:
         note(board, READ_ONLY, thread, instruction, address, -1, 0)
         return 0
-    unit, offset = board[GLOBAL_UNIT], address - ranges[row + RANGE_START]
+    shift, offset = board[GLOBAL_SHIFT], address - ranges[row + RANGE_START]
     shadow = words32(ranges[row + RANGE_SHADOW])
-    last = (offset + size - 1) // unit
-    _check_order(board, shadow, offset // unit, last, access, thread, instruction, address, board[LAUNCH_EPOCH])
+    last = (offset + size - 1) >> shift
+    _check_order(board, shadow, offset >> shift, last, access, thread, instruction, address, board[LAUNCH_EPOCH])
     return 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _check_shared(board, address, size, access, thread, instruction):
     offset = address - board[SHARED_BASE]
     if offset < 0 or offset + size > board[SHARED_SIZE]:
         note(board, OUT_OF_BOUNDS, thread, instruction, address, -1, 0)
         return 0
-    unit, shadow = board[SHARED_UNIT], words32(board[SHARED_SHADOW])
-    first, last = offset // unit, (offset + size - 1) // unit
+    shift, shadow = board[SHARED_SHIFT], words32(board[SHARED_SHADOW])
+    first, last = offset >> shift, (offset + size - 1) >> shift
     if access != WRITE:
         for number in range(first, last + 1):
             at = number * SHADOW_WORDS + SEEN_EPOCH
@@ -199,10 +201,10 @@ def _check_shared(board, address, size, access, thread, instruction):
     return 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _check(board, address, element, count, access, space, thread, instruction):
     size = element * count
-    if address % size != 0:
+    if address & (size - 1):  # sizes are powers of two
         note(board, MISALIGNED, thread, instruction, address, -1, 0)
         return 0
     local = board[CONTEXTS] + thread * board[CONTEXT_BYTES] + board[LOCAL_OFFSET]
@@ -223,17 +225,14 @@ def _check(board, address, element, count, access, space, thread, instruction):
     return 1
 
 
-_i32, _i64 = types.int32, types.int64
-
-
-@cfunc(_i32(types.CPointer(_i64), _i64, _i32, _i32, _i32, _i32, _i32, _i32), cache=True)
+@cfunc(_i32(_board, _i64, _i32, _i32, _i32, _i32, _i32, _i32), cache=True)
 def check_access(board, address, element, count, access, space, thread, instruction):
     """1 if the access may be made, 0 if it must not. Races are noted, and made."""
     what = _i64(element), _i64(count), _i64(access), _i64(space)
     return _check(board, _i64(address), *what, _i64(thread), _i64(instruction))
 
 
-@cfunc(types.void(types.CPointer(_i64), _i32, _i32, _i32), cache=True)
+@cfunc(types.void(_board, _i32, _i32, _i32), cache=True)
 def note_fault(board, kind, thread, instruction):
     note(board, _i64(kind), _i64(thread), _i64(instruction), _i64(0), _i64(-1), _i64(0))
 

@@ -1,5 +1,7 @@
 """Moving numbers: between registers, to and from memory, atomically, and between the threads of a warp or block."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 from llvmlite import ir
 
 from . import layout
@@ -53,24 +55,16 @@ def convert_address(e: Emitter, i: Instruction) -> None:
 # ---------------------------------------------------------------------------------------------------------- memory
 
 
-def _access(e: Emitter, i: Instruction, address: Value, kind: int, count: int = 1):
+def _access(e: Emitter, i: Instruction, address: Value, kind: int, count: int = 1) -> AbstractContextManager:
     """What runs inside `with` accesses memory: in checked mode only if the access is sound."""
     space = next((_SPACES[name] for name in i.modifiers if name in _SPACES), layout.GENERIC)
     if not e.checked:
-        return _Always()
+        return nullcontext()
     numbers = (i.types[-1].size, count, kind, space)
     sound = e.call(
         "check_access", I32, e.board, address, *(constant(I32, n) for n in numbers), e.thread, constant(I32, i.number)
     )
     return e.builder.if_then(e.builder.trunc(sound, I1), likely=True)
-
-
-class _Always:
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def _count(i: Instruction) -> int:

@@ -49,8 +49,12 @@ def explain(
     shared: int,
     epochs: np.ndarray,
     ranges: np.ndarray | None,
+    values: tuple[float, ...],
 ) -> KernelFault:
-    """The first fault of a run. epochs: those in which blocks began; ranges: the memory that was allowed."""
+    """The first fault of a run.
+
+    epochs: those in which blocks began. ranges: the memory that was allowed. values: of the kernel's parameters.
+    """
     kind, number, other = (int(board[word]) for word in (layout.KIND, layout.THREAD, layout.OTHER_THREAD))
     instruction = kernel.instructions[int(board[layout.INSTRUCTION])]
     text = instruction.text.rstrip(";")
@@ -61,7 +65,9 @@ def explain(
         other_block = _block_of(int(board[layout.OTHER_EPOCH]), epochs, grid)
     address, space = None, ""
     if kind <= layout.READ_ONLY:
-        address, space = _place(instruction, int(board[layout.ADDRESS]), shared, int(board[layout.SHARED_SIZE]), ranges)
+        number = int(board[layout.ADDRESS])
+        space = _space(instruction, 0 <= number - shared < board[layout.SHARED_SIZE])
+        address = f"shared[{number - shared}]" if space == "shared" else _place(space, number, ranges, values)
     name = f"{space} {_KINDS[kind]}" if kind <= layout.RACE_ATOMIC and space else _KINDS[kind]
     what = _sentence(kind, instruction, thread, address, other_thread, other_block if other_block != here else None)
     count = int(board[layout.FAULTS])
@@ -83,22 +89,22 @@ def _short(three: Three | None) -> str:
     return "unknown" if three is None else f"({','.join(map(str, three))})"
 
 
-def _place(
-    instruction: Instruction, address: int, shared: int, shared_bytes: int, ranges: np.ndarray | None
-) -> tuple[str, str]:
-    """(the address in words, the name of its space)."""
-    generic = "shared" if 0 <= address - shared < shared_bytes else "global"
-    space = next((name for name in instruction.modifiers if name in ("shared", "local", "global", "const")), generic)
-    if space == "shared":
-        return f"shared[{address - shared}]", space
+def _space(instruction: Instruction, in_shared: bool) -> str:
+    """The memory that an instruction accesses; generic ones don't say."""
+    generic = "shared" if in_shared else "global"
+    return next((name for name in instruction.modifiers if name in ("shared", "local", "global", "const")), generic)
+
+
+def _place(space: str, address: int, ranges: np.ndarray | None, values: tuple[float, ...]) -> str:
+    """An address by the allocation before it, and by the parameter that the kernel got that by."""
     if space == "local":
-        return f"local address {address:#x}", space
+        return f"local address {address:#x}"
     if ranges is None or not len(ranges):
-        return f"address {address:#x}, where nothing is allocated", space
+        return f"address {address:#x}, where nothing is allocated"
     before = ranges[ranges[:, layout.RANGE_START] <= address]
-    nearest = before[-1] if len(before) else ranges[0]
-    start, size = int(nearest[0]), int(nearest[1] - nearest[0])
-    return f"allocation {start:#x} of {size} bytes + {address - start}", space
+    start, end = (int(word) for word in (before[-1] if len(before) else ranges[0])[:2])
+    given = next((f" (parameter {number})" for number, value in enumerate(values) if start <= value < end), "")
+    return f"allocation {start:#x} of {end - start} bytes{given} + {address - start}"
 
 
 def _sentence(

@@ -33,7 +33,7 @@ LAUNCH_EPOCH, BLOCK_EPOCH = 1, 2  # the first of this launch, of this block
 RANGES, RANGE_COUNT = 3, 4  # address of the table of memory, its rows (of RANGE_WORDS)
 SHARED_BASE, SHARED_SIZE, SHARED_SHADOW = 5, 6, 7
 CONTEXTS, CONTEXT_BYTES, LOCAL_OFFSET, LOCAL_SIZE = 8, 9, 10, 11
-GLOBAL_UNIT, SHARED_UNIT = 12, 13  # bytes that one shadow stands for
+GLOBAL_SHIFT, SHARED_SHIFT = 12, 13  # one shadow stands for 1 << so many bytes
 BUDGET = 14  # backward branches that the threads of this block may still take
 # then what they found: how many, whether to stop, and the first of them;
 FAULTS, STOP, KIND, INSTRUCTION, THREAD, FAULT_EPOCH, ADDRESS, OTHER_THREAD, OTHER_EPOCH = range(16, 25)

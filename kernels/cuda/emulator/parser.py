@@ -4,7 +4,7 @@ import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from .faults import PtxError
@@ -112,6 +112,7 @@ def parse(ptx: str) -> Kernel:
     for match in _VARIABLE.finditer(head):
         _variable(kernel, match, line(match.start()))
     _Body(kernel).parse(body, lambda position: line(entry.end() + position))
+    _place_dynamic_shared(kernel)
     return kernel
 
 
@@ -150,6 +151,15 @@ def _variable(kernel: Kernel, match: re.Match[str], line: int) -> None:
     else:
         data = _data(values, type_, line).ljust(size, b"\0")
     kernel.variables[name] = Variable(space, size, align, offset, data)
+
+
+def _place_dynamic_shared(kernel: Kernel) -> None:
+    """Arrays without a size begin where the static shared memory ends, wherever they are declared."""
+    for name, variable in kernel.variables.items():
+        if variable.space == "shared" and not variable.size:
+            align = max(variable.align, 16)
+            kernel.shared_size = -(-kernel.shared_size // align) * align
+            kernel.variables[name] = replace(variable, offset=kernel.shared_size)
 
 
 def _data(values: str | None, type_: PtxType, line: int) -> bytes:

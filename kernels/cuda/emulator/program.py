@@ -107,7 +107,8 @@ class Program:
         board[layout.CONTEXTS] = run.contexts.ctypes.data
         board[layout.CONTEXT_BYTES] = self._translation.context_bytes
         board[layout.LOCAL_OFFSET], board[layout.LOCAL_SIZE] = self._translation.local_offset, self.kernel.local_size
-        board[layout.GLOBAL_UNIT], board[layout.SHARED_UNIT] = self._translation.units
+        units = self._translation.units
+        board[layout.GLOBAL_SHIFT], board[layout.SHARED_SHIFT] = (unit.bit_length() - 1 for unit in units)
         run.blocks(0, blocks, backward)
         memory.epoch = int(board[layout.EPOCH])
         self._raise(run, ranges)
@@ -158,7 +159,8 @@ class Program:
 
     def _raise(self, run: "_Run", ranges: np.ndarray | None = None) -> None:
         if run.board[layout.FAULTS]:
-            raise explain(self.kernel, run.board, run.block, run.grid, run.shared, run.epochs, ranges)
+            values = struct.unpack(self.parameters, run.packed)
+            raise explain(self.kernel, run.board, run.block, run.grid, run.shared, run.epochs, ranges, values)
 
 
 @cache
@@ -179,8 +181,7 @@ class _Run:
         self.contexts[:, layout.TID_X] = number % block[0]
         self.contexts[:, layout.TID_Y] = number // block[0] % block[1]
         self.contexts[:, layout.TID_Z] = number // (block[0] * block[1])
-        static = -(-translation.shared_size // 16) * 16 if dynamic_shared else translation.shared_size
-        self.shared_bytes = static + dynamic_shared
+        self.shared_bytes = translation.shared_size + dynamic_shared
         self._shared = _aligned(self.shared_bytes)
         self.shared = self._shared.ctypes.data
         self._parameters = _aligned(len(packed))
@@ -191,6 +192,8 @@ class _Run:
         self.board = np.zeros(layout.BOARD_WORDS, np.int64)
         blocks = grid[0] * grid[1] * grid[2]
         self.epochs = np.zeros(blocks if program.checked else 0, np.int64)
+        taken = (self.launch, self._parameters, self._shared, self.contexts, self.board)
+        self._where = tuple(array.ctypes.data for array in taken)
 
     def another(self) -> "_Run":
         return _Run(self.program, self.grid, self.block, self.dynamic, self.packed)
@@ -198,8 +201,8 @@ class _Run:
     def blocks(self, first: int, count: int, backward: bool) -> None:
         program = self.program
         run_blocks(
-            program._native.step, self.launch, self._parameters.ctypes.data, self.shared, self.contexts, self.board,
-            program._stops, first, count, backward, program.checked, self.epochs,
+            program._native.step, self.launch, self._where, self.contexts, program._stops, first, count, backward,
+            program.checked, self.epochs,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from .checks import note
+from .checks import note, words64
 from .layout import (
     ACTIVEMASK,
     BAR,
@@ -115,19 +115,19 @@ def _exchange(contexts: Any, low: int, lanes: int, kind: int) -> None:
     for lane in range(WARP):
         if not (lanes >> lane) & 1:
             continue
-        mine = contexts[low + lane]
+        thread = low + lane
         if SHFL_UP <= kind <= SHFL_IDX:
-            other, inside = _partner(kind, lane, mine[SECOND], mine[THIRD])
-            there = (lanes >> other) & 1
-            mine[RESULT], mine[FLAG] = contexts[low + (other if there else lane), VALUE], inside
+            other, inside = _partner(kind, lane, contexts[thread, SECOND], contexts[thread, THIRD])
+            source = low + other if (lanes >> other) & 1 else thread
+            contexts[thread, RESULT], contexts[thread, FLAG] = contexts[source, VALUE], inside
         elif kind == VOTE_BALLOT:
-            mine[RESULT] = ballot
+            contexts[thread, RESULT] = ballot
         elif kind == VOTE_ALL:
-            mine[RESULT] = ballot == lanes
+            contexts[thread, RESULT] = ballot == lanes
         elif kind == VOTE_ANY:
-            mine[RESULT] = ballot != 0
+            contexts[thread, RESULT] = ballot != 0
         else:  # uniform
-            mine[RESULT] = ballot == 0 or ballot == lanes
+            contexts[thread, RESULT] = ballot == 0 or ballot == lanes
     for lane in range(WARP):
         if (lanes >> lane) & 1:
             contexts[low + lane, STATE] = -contexts[low + lane, STATE]
@@ -155,9 +155,13 @@ def _meet(contexts: Any, stops: Any, low: int, high: int, board: Any, checked: b
                 board[TICKS + low // WARP] += 1
             _exchange(contexts, low, here & mask, kind)
             moved = True
-    if moved:
-        return True
-    first, lanes = 0, 0  # the mask of those that are here is asked for when no other lane can come any more
+    return moved or _tell_who_is_here(contexts, stops, low, high)
+
+
+@njit(cache=True)
+def _tell_who_is_here(contexts: Any, stops: Any, low: int, high: int) -> bool:
+    """Let lanes go on that ask for the mask of those that are with them: when no other lane can come any more."""
+    first, lanes = 0, 0
     for thread in range(low, high):
         state = contexts[thread, STATE]
         if state < 0 and state != EXITED and stops[-state, 0] == ACTIVEMASK and (lanes == 0 or state == first):
@@ -221,11 +225,11 @@ def _pass_barrier(contexts: Any, stops: Any, board: Any, checked: bool) -> bool:
 
 
 @njit(cache=True)
-def _run_block(step, launch, parameters, shared, contexts, board, stops, by_warp, backward, checked):
-    """All threads of a block, from barrier to barrier."""
+def _run_block(step, where, contexts, board, stops, by_warp, backward, checked):
+    """All threads of a block, from barrier to barrier. where: the addresses that the compiled kernel takes."""
     threads = len(contexts)
-    contexts[:, STATE] = 0
-    where = (launch.ctypes.data, parameters, shared, contexts.ctypes.data, board.ctypes.data)
+    for thread in range(threads):
+        contexts[thread, STATE] = 0
     while True:
         if by_warp:
             warps = (threads + WARP - 1) // WARP
@@ -253,10 +257,8 @@ def _run_block(step, launch, parameters, shared, contexts, board, stops, by_warp
 def run_blocks(
     step: int,
     launch: Any,
-    parameters: int,
-    shared: int,
+    where: Any,
     contexts: Any,
-    board: Any,
     stops: Any,
     first: int,
     count: int,
@@ -266,12 +268,14 @@ def run_blocks(
 ) -> None:
     """Run `count` blocks of the grid from number `first` on.
 
-    step: address of the compiled kernel. stops[n]: (kind, instruction) of stop n, from 1. epochs[n]: the epoch in which
-    block n begins, kept if checked. Stops early where threads can't go on.
+    step: address of the compiled kernel. where: the addresses that it takes, of (launch, parameters, shared memory,
+    contexts, board). stops[n]: (kind, instruction) of stop n, from 1. epochs[n]: the epoch in which block n begins,
+    kept if checked. Stops early where threads can't go on.
     """
-    by_warp = False
+    board = words64(where[4])
+    of_warps = 0
     for stop in range(1, len(stops)):
-        by_warp = by_warp or stops[stop, 0] >= BAR_WARP
+        of_warps += stops[stop, 0] >= BAR_WARP
     width, height = launch[NCTAID], launch[NCTAID + 1]
     for number in range(first, first + count):
         launch[CTAID] = number % width
@@ -282,6 +286,6 @@ def run_blocks(
         if checked:
             epochs[number] = board[EPOCH]
         board[BUDGET] = MOST_BRANCHES
-        _run_block(step, launch, parameters, shared, contexts, board, stops, by_warp, backward, checked)
+        _run_block(step, where, contexts, board, stops, of_warps > 0, backward, checked)
         if board[STOP]:
             return

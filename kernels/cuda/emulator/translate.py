@@ -15,11 +15,11 @@ from llvmlite import ir
 from . import emit_floats, emit_integers, emit_memory, layout  # noqa: F401 (they fill HANDLERS)
 from .emitter import HANDLERS, I1, I8, I32, I64, POINTER, VOID, Emitter, Value, constant, llvm_type
 from .faults import PtxError
-from .instructions import KNOWN, SPECIAL_REGISTERS
+from .instructions import KNOWN
 from .liveness import CARRY, live_before, written_and_read
 from .parser import Instruction, Kernel
 
-NAME = "step"
+NAME = "emulated.step"  # a dot: no name of PTX
 _ALIGN = 16
 
 
@@ -104,7 +104,8 @@ class _Translator:
             symbol = ir.GlobalVariable(self.module, type_, name)
             symbol.initializer = ir.Constant(type_, bytearray(variable.data.ljust(1, b"\0")))
             symbol.align = max(variable.align, _ALIGN)
-        self.sizes = ir.GlobalVariable(self.module, ir.ArrayType(I64, 2), "sizes")  # known when all is translated
+        # (bytes of a context, offset of the local memory in it), known when all is translated
+        self.sizes = ir.GlobalVariable(self.module, ir.ArrayType(I64, 2), "emulated.sizes")
         self.sizes.linkage, self.sizes.global_constant = "internal", True
         return names
 
@@ -120,7 +121,7 @@ class _Translator:
     # ------------------------------------------------------------------------------------ the loop over the threads
 
     def _loop_over_threads(self) -> None:
-        """Up to the jump to where a thread stands."""
+        """Up to where a thread begins."""
         entry, self.loop, body, self.next_, self.done = (
             self.function.append_basic_block(name) for name in ("entry", "loop", "thread", "next", "done")
         )
@@ -143,11 +144,16 @@ class _Translator:
         self.builder.cbranch(self.builder.icmp_unsigned("==", remaining, constant(I32, 0)), self.done, body)
 
         self.builder.position_at_end(body)
+        self._begin_thread(launch, *sizes)
+
+    def _begin_thread(self, launch: list[Value], context_bytes: Value, local_offset: Value) -> None:
+        """Find the thread's context, and jump to where the thread stands."""
+        e, a = self.emitter, self.arguments
         e.thread = self.builder.load(self.thread_slot, typ=I32)
-        start = self.builder.mul(self.builder.zext(e.thread, I64), sizes[0])
+        start = self.builder.mul(self.builder.zext(e.thread, I64), context_bytes)
         self.context = self.builder.gep(a["contexts"], [start], source_etype=I8)
         e.space_base["shared"] = lambda: self.builder.ptrtoint(a["shared"], I64)
-        e.space_base["local"] = lambda: self.builder.add(self.builder.ptrtoint(self.context, I64), sizes[1])
+        e.space_base["local"] = lambda: self.builder.add(self.builder.ptrtoint(self.context, I64), local_offset)
         e.stop = self._stop
         e.special.update(self._special(launch))
         for name in sorted(self.live[0]):  # read before it is written: nothing is carried over from the thread before
@@ -316,7 +322,3 @@ class _Translator:
         size = 1 if name == CARRY else self.kernel.registers[name].size
         digits = "".join(filter(str.isdigit, name))
         return -size, name.rstrip("0123456789'"), int(digits or 0)
-
-
-def special_registers() -> set[str]:
-    return {name for names in SPECIAL_REGISTERS for name in names.split()}

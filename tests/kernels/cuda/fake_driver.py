@@ -130,6 +130,12 @@ class FakeDriver:
         event.recorded = True
         return (self._here(),)
 
+    def cuEventQuery(self, event: Any) -> Any:
+        return (OK if event.recorded else CUresult.CUDA_ERROR_INVALID_VALUE,)
+
+    def cuEventDestroy(self, event: Any) -> Any:
+        return (self._here(),)
+
     def cuEventSynchronize(self, event: Any) -> Any:
         return (OK if event.recorded else CUresult.CUDA_ERROR_INVALID_VALUE,)
 

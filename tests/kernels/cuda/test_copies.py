@@ -103,6 +103,18 @@ def test_of_nothing_there_is_no_index() -> None:
     assert outside(there(np.full(3, -100)), 0, ignore=-100) == -1
 
 
+def test_gradients_of_rows_are_refused_and_summed() -> None:
+    g, index = np.random.default_rng(0).normal(size=(2, 300, 3)), np.arange(300) % 4
+    dx = empty((2, 6, 3), np.float64, EMULATOR)
+    with mode("checked"):
+        cuda.kernel("take_grad")(there(g), there(index), dx, 6)
+    expected = np.stack([g[:, index == place].sum(1) for place in range(6)], 1)
+    np.testing.assert_allclose(to_numpy(dx), expected, rtol=1e-12, atol=1e-12)
+    index[299], index[298] = -7, 6
+    with pytest.raises(IndexError, match=r"take_grad: index\[298\] is 6, expected 0 to 5"):
+        cuda.kernel("take_grad")(there(g), there(index), dx, 6)
+
+
 @pytest.mark.parametrize("start", [[1, 1, 2], [0, 2, 1], [0, 1, 3], [0, 3, 2], [-1, 1, 2]])
 def test_sparse_rows_must_follow_each_other(start: list[int]) -> None:
     y = empty((1, 2, 2), np.float64, EMULATOR)

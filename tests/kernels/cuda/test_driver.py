@@ -128,6 +128,27 @@ def test_arrays_lent_and_borrowed(gpu: Device, monkeypatch: pytest.MonkeyPatch) 
     assert gpu.allocator.in_use == 0
 
 
+def test_borrowed_memory_that_vectors_cannot_be_read_from(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(devices._opened, "cuda:0", gpu)
+    monkeypatch.setattr(mc.device, "_opened", {})
+    x = mc.tensor(np.arange(6.0), device="cuda")
+    inside = x.array._view((3,), x.array.address + 8)
+    with pytest.raises(ValueError, match="8 bytes behind a multiple of 16"):
+        mc.from_dlpack(inside)
+
+
+def test_lent_memory_waits_for_whoever_borrowed_it(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(devices._opened, "cuda:0", gpu)
+    monkeypatch.setattr(mc.device, "_opened", {})
+    waited: list[str] = []
+    monkeypatch.setattr(gpu.backend, "wait_for_others", lambda: waited.append("others"))
+    x = mc.ones(3, device="cuda")
+    capsule = x.__dlpack__()
+    del x, capsule
+    gc.collect()
+    assert waited == ["others"]
+
+
 def test_errors_name_the_device_and_the_reason(gpu: Device) -> None:
     compiled = SCALE(np.float32).compiled((8, 6))
     with pytest.raises(driver.DriverError, match="cuda:0: CUDA_ERROR_NOT_FOUND"):
@@ -147,7 +168,7 @@ def test_the_driver_gets_machine_code_where_ptxas_is(gpu: Device, monkeypatch: p
 
 def test_a_driver_older_than_the_ptx(gpu: Device, fake: FakeDriver) -> None:
     fake.old = True
-    with pytest.raises(driver.DriverError, match="install a newer one"):
+    with pytest.raises(driver.DriverError, match="takes a newer one"):
         gpu.backend.load(SCALE(np.float32).compiled((8, 6)))
 
 

@@ -188,7 +188,7 @@ def test_a_race_between_blocks_names_both():
 
 def test_an_address_is_told_by_its_allocation():
     found = fault("ld.global.f32 %f, [%x+8];")
-    assert found.address is not None and found.address.endswith("of 256 bytes + 256")
+    assert found.address is not None and found.address.endswith("of 256 bytes (parameter 0) + 256")
     assert (found.thread, found.count) == ((62, 0, 0), 2)
 
 

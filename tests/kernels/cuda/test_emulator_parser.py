@@ -34,8 +34,8 @@ def test_parameters_lie_as_the_struct_module_packs_them():
 def test_shared_and_local_memory_is_laid_out():
     kernel = parse(assemble(
         ".local .align 8 .b8 mine[12]; .local .align 16 .b8 more[4];",
-        head=".shared .align 4 .b8 first[12];\n.visible .shared .align 16 .f32 second[3][4];\n"
-             ".extern .shared .align 16 .b8 rest[];",
+        head=".extern .shared .align 4 .b8 rest[];\n.shared .align 4 .b8 first[12];\n"
+             ".visible .shared .align 16 .f32 second[3][4];\n",
     ))  # fmt: skip
     places = {name: (v.space, v.offset, v.size) for name, v in kernel.variables.items()}
     assert places == {"first": ("shared", 0, 12), "second": ("shared", 16, 48), "rest": ("shared", 64, 0),

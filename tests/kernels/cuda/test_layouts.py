@@ -41,16 +41,17 @@ def test_an_array_that_indices_of_32_bits_cannot_count_is_refused():
         layout((2**16, 2**16, 1))
 
 
-@pytest.mark.parametrize("place", [0, 300, 511])
+@pytest.mark.parametrize("place", [0, 1200, 2047])
 def test_the_variance_survives_one_number_far_from_the_others(gpu, place):
-    """Shifted sums would lose its digits if the shift were that number for all others."""
-    x = np.random.default_rng(0).normal(size=(512, 5)).astype(np.float32)
+    """Sums shifted by that number would lose 2048 roundings; all is held to what the contracts' cases allow."""
+    x = np.random.default_rng(0).normal(size=(2048, 5)).astype(np.float32)
     x[place] += 3000
     there = to_device(x, open_device(gpu))
     mean, var = (empty((5,), np.float32, there.device) for _ in range(2))
     cuda.kernel("batch_norm_stats")(there, mean, var)
-    np.testing.assert_allclose(to_numpy(var), x.astype(np.float64).var(0), rtol=3e-6)
-    np.testing.assert_allclose(to_numpy(mean), x.astype(np.float64).mean(0), rtol=1e-6)
+    allowed = 16 * np.finfo(np.float32).eps * 2048**0.5
+    np.testing.assert_allclose(to_numpy(var), x.astype(np.float64).var(0), rtol=allowed)
+    np.testing.assert_allclose(to_numpy(mean), x.astype(np.float64).mean(0), rtol=allowed)
 
 
 def test_an_index_outside_is_refused_before_anything_is_written(gpu):
