@@ -9,6 +9,8 @@ waits for all of them.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from math import prod
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -37,8 +39,9 @@ class Block:
         self.address, self.nbytes, self.room, self.allocator = address, nbytes, room, allocator
         self.lent = False  # whether another library has seen the memory, and may have work on it under way
 
-    def __del__(self) -> None:
-        self.allocator.put_back(self)
+    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ends():  # when the interpreter ends, the modules are gone that giving back takes
+            self.allocator.put_back(self)
 
 
 class Allocator:
@@ -217,8 +220,9 @@ class Borrowed:
     def __init__(self, source: Any, device: Device) -> None:
         self.source, self.device, self.address = source, device, source.address
 
-    def __del__(self) -> None:
-        self.device.synchronize()
+    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ends():
+            self.device.synchronize()
 
 
 def adopt(source: Any, device: Device) -> DeviceArray:

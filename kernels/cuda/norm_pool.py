@@ -80,15 +80,16 @@ def pool_windows(real, name, weighted, biased, width, drops):
         w0, w1, w2, w3 = read_weight(weight, channel)
         s0, s1, s2, s3 = s0 * w0, s1 * w1, s2 * w2, s3 * w3
         b0, b1, b2, b3 = read_bias(bias, channel)
+        places = uint32(rows * columns)
         while turn < end:
             picture, down, across = window(turn, windows_down, windows_across)
             line = uint32((picture * high + down * rows) * wide + across * columns)
             v0, v1, v2, v3 = real(lowest), real(lowest), real(lowest), real(lowest)
             p0, p1, p2, p3 = uint32(0), uint32(0), uint32(0), uint32(0)
             here = uint32(0)
-            for _ in range(rows):
-                at = uint32(line * channels + channel)
-                for _ in range(columns):
+            while here < places:
+                at, stop = uint32(line * channels + channel), uint32(here + columns)
+                while here < stop:
                     x0, x1, x2, x3 = read(x, at)
                     v0, p0 = _better(v0, p0, activate((x0 - m0) * s0 + b0), here)
                     v1, p1 = _better(v1, p1, activate((x1 - m1) * s1 + b1), here)

@@ -19,19 +19,21 @@ import signal
 import sys
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
 from numba.core.errors import NumbaError
 
 from minicnn.kernels import cuda
+from minicnn.kernels.contracts import CONTRACTS
 from minicnn.kernels.cuda import launcher
 from minicnn.kernels.cuda.compiler import KERNELS, Kernel
 
@@ -42,7 +44,6 @@ from ..test_contracts import check
 SURVIVORS = Path(__file__).with_name("survivors.json")
 SECONDS = 120  # that one mutant may take: some never end
 PACKAGE = "minicnn.kernels.cuda"
-HELPERS = ("activations", "functions", "intrinsics")  # modules of functions that kernels call
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def mutable(module: ModuleType) -> Iterator[tuple[str, Any, bool]]:
             yield name, value.py_func, False
 
 
-def mutants(modules: list[str]) -> list[Mutant]:
+def mutants(modules: Sequence[str]) -> list[Mutant]:
     found = []
     for module in modules:
         for name, function, is_kernel in mutable(import_module(f"{PACKAGE}.{module}")):
@@ -163,9 +164,11 @@ def mutants(modules: list[str]) -> list[Mutant]:
     return found
 
 
-def modules() -> list[str]:
-    names = [module for family in cuda.FAMILIES.values() for module in family]
-    return [*names, *HELPERS]
+@cache
+def modules() -> tuple[str, ...]:
+    """Those of kernels/cuda that hold kernels, or functions that kernels call."""
+    names = sorted(module.name for module in iter_modules(cuda.__path__) if not module.ispkg)
+    return tuple(name for name in names if list(mutable(import_module(f"{PACKAGE}.{name}"))))
 
 
 def put(mutant: Mutant) -> None:
@@ -212,8 +215,12 @@ def _with_source(make: Any, source: str) -> Any:
 # --------------------------------------------------------------------------------------------------------- running
 
 
-def cases_of_kernels() -> dict[str, list[Case]]:
-    """The cases whose calls launch each kernel, the shortest first. One run of them all, in the fast mode."""
+def cases_of_kernels(chosen: Sequence[str]) -> dict[str, list[Case]]:
+    """The cases whose calls launch each kernel: of the families that these modules belong to, or of all, if one of them
+    belongs to none. One run of them all, in the fast mode."""
+    homes = {module: family for family, its in cuda.FAMILIES.items() for module in its}
+    homes |= {module: "conv" for module in modules() if module.startswith("conv_")}
+    families = {homes.get(module, "") for module in chosen}
     from minicnn.kernels.cuda.devices import open_device
 
     emulator = open_device("emulator").backend
@@ -229,13 +236,13 @@ def cases_of_kernels() -> dict[str, list[Case]]:
     emulator.mode = "fast"
     (backend,) = [b for b in on_devices() if b.name == "emulator"]
     try:
-        for cases in CASES.values():
-            for case in cases:
+        for name, cases in CASES.items():
+            for case in cases if "" in families or CONTRACTS[name].family in families else ():
                 if not case.label.startswith("large"):
                     launched.clear()
                     run_case(case, backend, case.dtypes[:1], count=None)
-                    for name in launched:
-                        found[name].append(case)
+                    for kernel in launched:
+                        found[kernel].append(case)
     finally:
         launcher.Device.load = original  # type: ignore[method-assign]
     return found
@@ -294,9 +301,7 @@ def main() -> int:
     if chosen.sample:
         found = random.Random(0).sample(found, min(chosen.sample, len(found)))
     known = json.loads(SURVIVORS.read_text()) if SURVIVORS.exists() else {}
-    cases = cases_of_kernels()
-    for module in modules():
-        import_module(f"{PACKAGE}.{module}")
+    cases = cases_of_kernels(chosen.modules or modules())
     print(f"{len(found)} mutants", flush=True)
     unknown = 0
     # A process each: a mutant stays where it was put.
