@@ -47,6 +47,12 @@ def gpu(fake: FakeDriver) -> Iterator[Device]:
     fake.context = "another library's"
 
 
+def known_as_cuda(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For this test, the device of that name."""
+    monkeypatch.setitem(devices._opened, "cuda:0", gpu)
+    monkeypatch.setattr(mc.device, "_opened", {})
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_kernel_there_and_back(gpu: Device, dtype: type) -> None:
     x = np.arange(1000, dtype=dtype)
@@ -107,7 +113,7 @@ def test_no_such_gpu(fake: FakeDriver) -> None:
 
 
 def test_arrays_lent_and_borrowed(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(devices._opened, "cuda:0", gpu)
+    known_as_cuda(gpu, monkeypatch)
     x = mc.tensor(np.arange(6.0).reshape(2, 3), device="cuda")
     assert (x.device, x.__dlpack_device__()) == ("cuda:0", (2, 0))
     borrowed = mc.from_dlpack(x)
@@ -129,8 +135,7 @@ def test_arrays_lent_and_borrowed(gpu: Device, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_borrowed_memory_that_vectors_cannot_be_read_from(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(devices._opened, "cuda:0", gpu)
-    monkeypatch.setattr(mc.device, "_opened", {})
+    known_as_cuda(gpu, monkeypatch)
     x = mc.tensor(np.arange(6.0), device="cuda")
     inside = x.array._view((3,), x.array.address + 8)
     with pytest.raises(ValueError, match="8 bytes behind a multiple of 16"):
@@ -138,8 +143,7 @@ def test_borrowed_memory_that_vectors_cannot_be_read_from(gpu: Device, monkeypat
 
 
 def test_lent_memory_waits_for_whoever_borrowed_it(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(devices._opened, "cuda:0", gpu)
-    monkeypatch.setattr(mc.device, "_opened", {})
+    known_as_cuda(gpu, monkeypatch)
     waited: list[str] = []
     monkeypatch.setattr(gpu.backend, "wait_for_others", lambda: waited.append("others"))
     x = mc.ones(3, device="cuda")
