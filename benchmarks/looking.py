@@ -99,9 +99,10 @@ def randomization(options: argparse.Namespace) -> None:
             warnings.simplefilter("ignore")  # that nothing in a face speaks for the target
             found = vis.randomization_check(model, x[:40], method)
         if not place:
-            print(f"{'layers drawn anew':22} {' '.join(f'{layer:>7}' for layer in found.layers)}    kept")
+            print(f"{'layers drawn anew':22} {' '.join(f'{layer:>7}' for layer in found.layers)}    mean    kept")
         means = " ".join(f"{mean:7.2f}" for mean in found.rank_correlation.mean(axis=1))
-        print(f"{name:22} {means} {found.kept:7.2f}  {'passed' if found.passed else 'FAILED'}")
+        mean = found.rank_correlation.mean()
+        print(f"{name:22} {means} {mean:7.2f} {found.kept:7.2f}  {'passed' if found.passed else 'FAILED'}")
 
 
 # ------------------------------------------------------------------------------------------------------------- pairs

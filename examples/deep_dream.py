@@ -1,6 +1,6 @@
 """DeepDream: a photo in which a network sees more and more of what it looks for.
 
-    python examples/deep_dream.py [RUN] [PHOTO] [--layer NAME] [--steps 10] [--out dream.png]
+    python examples/deep_dream.py [PHOTO] [--run RUN] [--layer NAME] [--steps 10] [--out dream.png]
 
 RUN is what `minicnn train` wrote; without one a smile detector learns from drawn faces first, and dreams of them. A run
 of `minicnn train cifar10` has seen animals and cars. PHOTO is a picture file; without one it is the photo that
@@ -29,8 +29,8 @@ def dream(model: nn.Module, picture: np.ndarray, layer: str, steps: int) -> np.n
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("photo", nargs="?", type=Path)
+    parser.add_argument("--run", type=Path)
     parser.add_argument("--layer", help="by default the last convolution")
     parser.add_argument("--steps", type=int, default=10, help="at each of the four sizes")
     parser.add_argument("--out", type=Path, default=Path("dream.png"))

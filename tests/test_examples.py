@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 # Those that look into networks do so at a small scale, into ones that know nothing; without arguments they would train.
 SMALL = {
-    "deep_dream": ["runs/smile", "--steps", "1"],
+    "deep_dream": ["--run", "runs/smile", "--steps", "1"],
     "explain_smiles": ["runs/smile", "--faces", "3"],
     "filters_of_every_depth": ["runs/smile", "--count", "4", "--steps", "2"],
     "gallery": ["--smile", "runs/smile", "--cifar10", "runs/cifar10", "--small"],

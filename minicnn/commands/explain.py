@@ -1,6 +1,7 @@
 """`minicnn explain`: what a model sees in pictures, as PNG files and one page."""
 
 import sys
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
               help="Layer of the class activation maps; see `minicnn summary`.  [default: the last convolution]")
 @click.option("--invert", is_flag=True, help="Swap light and dark first, as for digits in ink on paper.")
 @click.option("--out", metavar="DIR", callback=filled, default="explained", show_default=True,
-              help="Folder to write to; an earlier explanation there is replaced.")
+              help="Folder to write to; of an earlier explanation there the page is replaced, and files of the same "
+              "names.")
+@click.option("--device", default="cpu", show_default=True, help="Where to compute.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(model: str, images: tuple[str, ...], weights: str | None, methods: str, target: str | None,
-            layer: str | None, invert: bool, out: str, as_json: bool) -> None:
+            layer: str | None, invert: bool, out: str, device: str, as_json: bool) -> None:
     """Show what MODEL sees in each picture file: which places speak for its answer, and what every layer makes of it.
 
     MODEL is the path of a run, or a name (see `minicnn models`) with --weights. DIR then holds index.html, a page that
@@ -42,7 +45,7 @@ def explain(model: str, images: tuple[str, ...], weights: str | None, methods: s
 
     chosen = report.find(methods.split(","))
     report.check_folder(out)
-    network = _read_model(model, weights)
+    network = _read_model(model, weights, device)
     pictures = [read_picture(image, network.input_shape) for image in images]
     if invert:
         pictures = [255 - picture for picture in pictures]
@@ -50,11 +53,11 @@ def explain(model: str, images: tuple[str, ...], weights: str | None, methods: s
     console = make_console(stderr=True)
     found = []
     with _progress(console) as bar:
-        task = bar.add_task("", total=len(images) * (len(chosen) + 2))
+        task, begun = bar.add_task("", total=len(images) * (len(chosen) + 2)), count()
         for image, picture, one in zip(images, pictures, answers, strict=True):
 
             def show(doing: str, image: str = image) -> None:
-                bar.update(task, description=f"{image}: {doing}", advance=1)
+                bar.update(task, description=f"{click.format_filename(image)}: {doing}", completed=next(begun))
 
             found.append(report.explain(network, picture, chosen, one, image, layer, show))
         told = report.write_report(out, found, model)
@@ -65,7 +68,7 @@ def explain(model: str, images: tuple[str, ...], weights: str | None, methods: s
         names, chances, shown = seen.answer.names, seen.answer.chances, seen.answer.target
         best = max(range(len(names)), key=chances.__getitem__)
         explained = "" if best == shown else f" - explained: {names[shown]} {chances[shown]:.1%}"
-        click.echo(f"{seen.name}: {names[best]} {chances[best]:.1%}{explained}")
+        click.echo(f"{click.format_filename(seen.name)}: {names[best]} {chances[best]:.1%}{explained}")
     say(console, f"What speaks for it is in {told['page']}")
 
 
@@ -77,21 +80,23 @@ def _progress(console: Any) -> Any:
                     disable=not console.is_terminal, transient=True)
 
 
-def _read_model(name: str, weights: str | None) -> "Module":
-    """The model of a run, or one that is named, with weights from a file."""
+def _read_model(name: str, weights: str | None, device: str) -> "Module":
+    """The model of a run, or one that is named, with weights from a file; on a device."""
+    from ..device import resolve
     from ..io import load_state
     from ..models import create
 
+    resolve(device)
     if is_path(name):
         if weights is not None:
             raise ValueError(f"{name} has weights of its own: --weights goes with the name of a model")
-        return load_run(name)
+        return load_run(name, device)
     model = create(name)
     if weights is None:
         click.echo(f"Without --weights, {name} has learned NOTHING: its weights are random.", err=True)
     else:
         _load(model, load_state(weights), weights)
-    return model.eval()
+    return model.to(device).eval()
 
 
 def _load(model: "Module", state: Any, file: str) -> None:

@@ -2,9 +2,12 @@
 rectifiers, and what went into the sigmoid or softmax at the end.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 from ..tensor import Tensor
 
@@ -20,8 +23,25 @@ class Squashed:
     output: Tensor | None = None
 
     def look_through(self, output: Tensor) -> Tensor:
-        """The logits, if this very tensor is that output; else the tensor itself."""
-        return self.logits if output is self.output and self.logits is not None else output
+        """The logits, if this is that output or holds the same values in another shape; else the tensor itself."""
+        if self.logits is None or output is self.output:
+            return output if self.logits is None else self.logits
+        return self.logits.reshape(output.shape) if self._shared(output).all() else output
+
+    def is_part_of(self, output: Tensor) -> bool:
+        """Whether values of a tensor (N, classes) are that output's, so that it holds no logits."""
+        if self.output is None or self.output.ndim > 2 or len(self.output) != len(output):
+            return False
+        values, own = (tensor.numpy().reshape(len(output), -1) for tensor in (output, self.output))
+        if own.shape[1] > values.shape[1]:  # some of each row's
+            return bool((values[:, :1] == own).any(axis=1).all())
+        return bool(self._shared(output).any())
+
+    def _shared(self, output: Tensor) -> np.ndarray:
+        """Where the tensor's values are those of the output, of as many; else False."""
+        if self.output is None or math.prod(output.shape) != math.prod(self.output.shape):
+            return np.zeros(1, np.bool_)
+        return output.numpy().ravel() == self.output.numpy().ravel()
 
 
 class Looking(threading.local):

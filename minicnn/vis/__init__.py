@@ -1,6 +1,7 @@
 """Looking inside a network: what its layers make of a picture, and which parts of the picture its scores come from.
 
-All of it is called (model, x, target=None, ...) and gives arrays; it draws nothing. The ground that the methods stand
+Maps of a score are called (model, x, target=None, ...), what asks about a layer or a filter takes its name. All of it
+gives arrays and draws nothing. The ground that the methods stand
 on is `Looking` in looking.py; layers.py says which layers there are to look at. What draws is in `figures`, matplotlib
 figures of the results, and `report`, the page of `minicnn explain`.
 """

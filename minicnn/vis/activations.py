@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..nn import Module, features
+from ..nn import Module
 from ..nn.conv import Convolution
 from ..nn.features import run_until
 from ..ops.activation import Rectifier
@@ -13,13 +13,14 @@ from .layers import layers_that_run
 from .looking import Looking, Progress, named
 
 
-def activations(model: Module, x: Tensor | np.ndarray, layers: str | Iterable[str] | None = None
-                ) -> dict[str, np.ndarray]:
+def activations(model: Module, x: Tensor | np.ndarray, layers: str | Iterable[str] | None = None, *,
+                batch_size: int = 32, progress: Progress | None = None) -> dict[str, np.ndarray]:
     """The outputs of layers, by dotted name in the order they ran (Zeiler & Fergus 2013 show what to read in them).
 
-    x: a batch of inputs. layers: names as in `nn.features`, whose order the result then has; all innermost layers that
-    run unless given. The model runs in eval mode and is left as it was. Of a layer that runs twice, the first output.
-    Returns arrays of the layers' own shapes, pictures as (N, h, w, C).
+    x: a batch of inputs. layers: names as in `nn.features`, whose order the result then has; unless given all innermost
+    layers that run and give a Tensor. The model runs in eval mode and is left as it was. Of a layer that runs twice,
+    the first output. batch_size, progress: as for `saliency`. Returns arrays of the layers' own shapes, pictures as
+    (N, h, w, C), copies. ValueError or TypeError for a layer that isn't there, doesn't run or gives no Tensor.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Conv2d(3, 8, 3), mc.nn.ReLU(), mc.nn.MaxPool2d(2))
@@ -27,14 +28,23 @@ def activations(model: Module, x: Tensor | np.ndarray, layers: str | Iterable[st
     >>> {name: output.shape for name, output in found.items()}
     {'0': (1, 8, 8, 8), '1': (1, 8, 8, 8), '2': (1, 4, 4, 8)}
     """
-    with Looking("activations", model, x) as look:
-        inputs = look.tensor(look.x)
-        if layers is None:
-            inner = [name for name, module in model.named_modules() if not list(module.children())]
-            found = run_until(model, inner, inputs).found
-        else:
-            found = features(model, [layers] if isinstance(layers, str) else list(layers))(inputs)
-    return {name: output.numpy() for name, output in found.items()}
+    found: dict[str, list[np.ndarray]] = {}
+    with Looking("activations", model, x, batch_size=batch_size, progress=progress) as look:
+        names = _innermost(look) if layers is None else [layers] if isinstance(layers, str) else list(layers)
+        for rows in look.batches(len(look.x)):
+            for name, output in look.run_until(names, look.tensor(look.x[rows])).items():
+                if len(rows) < len(look.x) and output.shape[:1] != rows.shape:
+                    raise ValueError(f"activations: layer {name!r} gives shape {output.shape} for {len(rows)} inputs: "
+                                     "expected something for each, or all in one batch, by batch_size")
+                found.setdefault(name, []).append(output.numpy().copy())
+    return {name: outputs[0] if len(outputs) == 1 else np.concatenate(outputs) for name, outputs in found.items()}
+
+
+def _innermost(look: Looking) -> list[str]:
+    """The layers without any inside that run and give a Tensor, in the order they ran."""
+    inner = [name for name, module in look.model.named_modules() if not list(module.children())]
+    found = run_until(look.model, inner, look.tensor(look.x[:1])).found
+    return [name for name, output in found.items() if isinstance(output, Tensor)]
 
 
 def dead_share(model: Module, x: Tensor | np.ndarray, layers: str | Iterable[str] | None = None, *,
@@ -57,7 +67,7 @@ def dead_share(model: Module, x: Tensor | np.ndarray, layers: str | Iterable[str
             raise ValueError(f"dead_share: {type(model).__name__} has no layer that ends in a ReLU; name the layers")
         highest: dict[str, np.ndarray] = {}
         for rows in look.batches(len(look.x)):
-            for name, output in run_until(model, names, look.tensor(look.x[rows])).found.items():
+            for name, output in look.run_until(names, look.tensor(look.x[rows])).items():
                 values = output.numpy()
                 values = values.reshape(-1, values.shape[-1]).max(axis=0)
                 highest[name] = np.maximum(values, highest.get(name, values))
@@ -76,7 +86,8 @@ def _rectified(look: Looking) -> list[str]:
 def filters(model: Module, layer: str | None = None) -> np.ndarray:
     """The filters of a convolution, each as a picture: (out_channels, kH, kW, in_channels / groups), a copy.
 
-    layer: a dotted name; the first convolution unless given, whose filters for RGB can be looked at as they are.
+    layer: a dotted name; the first convolution unless given, whose filters for RGB can be looked at as they are. Of a
+    transposed one too, a filter is what the inputs at a place add to one output channel around it.
 
     >>> import minicnn as mc
     >>> mc.vis.filters(mc.models.create("smile")).shape
@@ -93,4 +104,9 @@ def filters(model: Module, layer: str | None = None) -> np.ndarray:
         wanted = named("filters", model, layer)
         if not isinstance(wanted, Convolution):
             raise TypeError(f"filters: layer {layer!r} is a {type(wanted).__name__}, expected a convolution")
-    return np.moveaxis(wanted.weight.numpy(), -1, 0).copy()
+    assert isinstance(wanted, Convolution)
+    weight = wanted.weight.numpy()
+    if wanted.transposed:  # (kH, kW, out_channels / groups, in_channels), both by groups
+        weight = weight.reshape(*weight.shape[:-1], wanted.groups, -1)
+        return np.moveaxis(weight, (-2, -3), (0, 1)).reshape(wanted.out_channels, *weight.shape[:-3], -1)
+    return np.moveaxis(weight, -1, 0).copy()

@@ -13,7 +13,7 @@ from ..nn import Module
 from .class_maps import (
     MapOptions,
     Pictures,
-    activations_of,
+    by_activations,
     by_gradient,
     draw,
     resized,
@@ -150,10 +150,10 @@ def eigen_cam(model: Module, x: Pictures, target: Target = None, layer: str | No
     (1, 6, 6)
     """
 
-    def read(look: Looking, layer: str) -> np.ndarray:
-        return np.stack([_principal(one, centre) for one in activations_of(look, layer)])
+    def combine(a: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return np.stack([_principal(one, centre) for one in a])
 
-    return draw("eigen_cam", read, model, x, target, layer, relu, upsample, options)
+    return draw("eigen_cam", by_activations(combine), model, x, target, layer, relu, upsample, options)
 
 
 def _principal(a: np.ndarray, centre: bool) -> np.ndarray:
@@ -185,18 +185,22 @@ def score_cam(model: Module, x: Pictures, target: Target = None, layer: str | No
     """
 
     def read(look: Looking, layer: str) -> np.ndarray:
-        a = activations_of(look, layer)
+        nothing = None if softmax else look.all_scores(np.zeros_like(look.x))[:, None]
 
-        def seen_through(pictures: np.ndarray, channels: np.ndarray) -> np.ndarray:
-            chosen = np.stack([a[picture, ..., channel] for picture, channel in zip(pictures, channels, strict=True)])
-            masks = scaled(resized(chosen, look.x.shape[1:-1], align_corners=True), epsilon=1e-8)
-            return look.score_values(look.x[pictures] * masks[..., None].astype(look.dtype), pictures)
+        def combine(a: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            def seen_through(pictures: np.ndarray, channels: np.ndarray) -> np.ndarray:
+                chosen = np.stack([a[picture - rows[0], ..., channel]
+                                   for picture, channel in zip(pictures, channels, strict=True)])
+                masks = scaled(resized(chosen, look.x.shape[1:-1], align_corners=True), epsilon=1e-8)
+                return look.score_values(look.x[pictures] * masks[..., None].astype(look.dtype), pictures)
 
-        scores = _for_each_channel(look, a.shape[-1], seen_through)
-        if softmax:
+            scores = _for_each_channel(look, rows, a.shape[-1], seen_through)
+            if nothing is not None:
+                return weighted(a, scores - nothing[rows])
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
             return weighted(a, scores / scores.sum(axis=1, keepdims=True))
-        return weighted(a, scores - look.all_scores(np.zeros_like(look.x))[:, None])
+
+        return by_activations(combine)(look, layer)
 
     return draw("score_cam", read, model, x, target, layer, relu, upsample, options)
 
@@ -216,25 +220,29 @@ def ablation_cam(model: Module, x: Pictures, target: Target = None, layer: str |
     """
 
     def read(look: Looking, layer: str) -> np.ndarray:
-        a = activations_of(look, layer)
+        scores = look.all_scores(look.x)[:, None].astype(np.float64)
 
-        def without(pictures: np.ndarray, channels: np.ndarray) -> np.ndarray:
-            keep = 1.0 - np.eye(a.shape[-1])[channels].reshape(len(channels), *(1,) * (a.ndim - 2), a.shape[-1])
-            with look.changing(layer, lambda output: output * look.tensor(keep)):
-                return look.score_values(look.x[pictures], pictures)
+        def combine(a: np.ndarray, rows: np.ndarray) -> np.ndarray:
+            def without(pictures: np.ndarray, channels: np.ndarray) -> np.ndarray:
+                keep = 1.0 - np.eye(a.shape[-1])[channels].reshape(len(channels), *(1,) * (a.ndim - 2), a.shape[-1])
+                with look.changing(layer, lambda output: output * look.tensor(keep)):
+                    return look.score_values(look.x[pictures], pictures)
 
-        whole = look.all_scores(look.x)[:, None].astype(np.float64)
-        lost = whole - _for_each_channel(look, a.shape[-1], without)
-        return weighted(a, lost / np.where(whole == 0, 1, whole) if relative else lost)
+            whole = scores[rows]
+            lost = whole - _for_each_channel(look, rows, a.shape[-1], without)
+            return weighted(a, lost / np.where(whole == 0, 1, whole) if relative else lost)
+
+        return by_activations(combine)(look, layer)
 
     return draw("ablation_cam", read, model, x, target, layer, relu, upsample, options)
 
 
-def _for_each_channel(look: Looking, channels: int, score: Callable[[np.ndarray, np.ndarray], np.ndarray]
-                      ) -> np.ndarray:
-    """(N, channels) of `score(pictures, channels)`, computed in batches."""
-    found = np.empty((len(look.x), channels))
-    for rows in look.batches(found.size):
-        pictures, numbers = np.divmod(rows, channels)
-        found[pictures, numbers] = score(pictures, numbers)
+def _for_each_channel(look: Looking, rows: np.ndarray, channels: int,
+                      score: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """(n, channels) of `score(pictures, channels)` for pictures in a row, computed in batches."""
+    first = int(rows[0])
+    found = np.empty((len(rows), channels))
+    for jobs in look.batches(len(look.x) * channels, first * channels, (first + len(rows)) * channels):
+        pictures, numbers = np.divmod(jobs, channels)
+        found[pictures - first, numbers] = score(pictures, numbers)
     return found

@@ -8,9 +8,10 @@ import numpy as np
 
 from ..nn import Module
 from ..nn import functional as F
+from ..nn.names import near
 from ..tensor import Tensor, tensor
 from .layers import named_or_last
-from .looking import Looking, Progress, Target
+from .looking import Looking, Progress, Target, numbered
 
 Pictures = Tensor | np.ndarray
 #: From pictures looked at and the name of a layer to their signed maps (N, h, w).
@@ -31,7 +32,8 @@ def draw(name: str, read: Reading, model: Module, x: Pictures, target: Target, l
     """The maps that `read` gives, as the options want them."""
     unknown = set(options) - set(MapOptions.__annotations__)
     if unknown:
-        raise TypeError(f"{name}: no option is called {', '.join(map(repr, sorted(unknown)))}")
+        option = min(unknown)
+        raise TypeError(f"{name}: no option is called {option!r}{near(option, MapOptions.__annotations__)}")
     with Looking(name, model, x, target, batch_size=options.get("batch_size", 32),
                  progress=options.get("progress")) as look:
         layer = named_or_last(look, layer)
@@ -40,7 +42,7 @@ def draw(name: str, read: Reading, model: Module, x: Pictures, target: Target, l
     silent = np.flatnonzero(~found.reshape(len(found), -1).any(axis=1))
     if relu and len(silent):
         warnings.warn(f"{name}: nothing in layer {layer!r} speaks for the target in picture "
-                      f"{', '.join(map(str, silent))}: the map is 0 everywhere", stacklevel=3)
+                      f"{numbered(silent)}: the map is 0 everywhere", stacklevel=3)
     return finish(found, look.x.shape[1:-1] if upsample else None, options.get("normalize", False)).astype(look.dtype)
 
 
@@ -66,11 +68,17 @@ def by_gradient(combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Read
     return read
 
 
-def activations_of(look: Looking, layer: str) -> np.ndarray:
-    """What the layer gives for all of the pictures, (N, h, w, C)."""
-    starts = range(0, len(look.x), look.batch_size)
-    found = [look.layer_outputs(layer, look.x[start : start + look.batch_size]) for start in starts]
-    return check_places(look, layer, np.concatenate(found))
+def by_activations(combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Reading:
+    """The map that `combine(activations (n, h, w, C), numbers of the pictures (n,))` makes, of a batch at a time: no
+    more activations are held at once."""
+
+    def read(look: Looking, layer: str) -> np.ndarray:
+        every = np.arange(len(look.x))
+        batches = [every[start : start + look.batch_size] for start in range(0, len(every), look.batch_size)]
+        return np.concatenate([combine(check_places(look, layer, look.layer_outputs(layer, look.x[rows])), rows)
+                               for rows in batches])
+
+    return read
 
 
 def check_places(look: Looking, layer: str, outputs: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..nn import Module
 from ..nn import functional as F
-from ..nn.features import run_until
 from ..tape import enable_grad, grad
 from ..tensor import Tensor
 from .cams import mean_gradient_map
@@ -104,7 +103,7 @@ def deconvnet(model: Module, x: Tensor | np.ndarray, target: Target = None, laye
         for rows in look.batches(len(found)):
             with enable_grad():
                 inputs = look.tensor(look.x[rows], requires_grad=True)
-                output = look.only(layer, [run_until(model, [layer], inputs).found.get(layer)])
+                output = look.run_until([layer], inputs)[layer]
                 found[rows] = grad(output, inputs, grad_outputs=look.tensor(begin(output.numpy(), rows)))[0].numpy()
         return found
 

@@ -54,6 +54,10 @@ def deep_dream(model: Module, photo: np.ndarray, layer: str, channel: int | None
     if not octave_scale > 1 or not lr > 0:
         raise ValueError(f"{name}: octave_scale must be above 1 and lr positive, got {octave_scale!r} and {lr!r}")
     low, high = value_range
+    if not low < high:
+        raise ValueError(f"{name}: value_range must rise, got {value_range!r}")
+    if channel is not None and not is_int(channel):
+        raise ValueError(f"{name}: channel must be an int, or None for all of them, got {channel!r}")
     goal, random, photo = Goal(name, None, layer, channel), np.random.default_rng(seed), np.asarray(photo)
     sizes = _sizes(photo.shape, octaves, octave_scale)
     with goal.look(model, _scaled(name, photo, low, high)[None]) as look, enable_grad():

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from ..nn.features import run_until
 from ..tensor import Tensor
 from .looking import Looking, Target
 
@@ -55,9 +54,7 @@ class Goal:
         """The number (n,) for each of some pictures. rows: which of all they are."""
         if self.layer is None:
             return look.scores(pictures, rows)
-        found = run_until(look.model, [self.layer], pictures).found.get(self.layer)
-        if not isinstance(found, Tensor):
-            raise ValueError(f"{self.name}: layer {self.layer!r} gives no Tensor, it can't be driven")
+        found = look.run_until([self.layer], pictures)[self.layer]
         places = found.reshape((len(found), -1, found.shape[-1]))
         if self.wanted is None:
             return (places * places).mean(dim=(1, 2))

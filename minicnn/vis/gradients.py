@@ -11,7 +11,8 @@ import numpy as np
 from ..nn import Module
 from ..ops.arguments import is_int
 from ..tensor import Tensor
-from .looking import Looking, Progress, Target
+from .looking import Looking, Progress, Target, check_noise, check_seed
+from .perturb import Baseline, filling
 
 
 def saliency(model: Module, x: Tensor | np.ndarray, target: Target = None, absolute: bool = False,
@@ -96,11 +97,11 @@ def var_grad(model: Module, x: Tensor | np.ndarray, target: Target = None, sampl
 
 @overload
 def integrated_gradients(model: Module, x: Tensor | np.ndarray, target: Target = None, steps: int = 50,
-                         baseline: float | np.ndarray = 0.0, return_error: Literal[False] = False, *,
+                         baseline: Baseline = 0.0, return_error: Literal[False] = False, *,
                          batch_size: int = 32, progress: Progress | None = None) -> np.ndarray: ...
 @overload
 def integrated_gradients(model: Module, x: Tensor | np.ndarray, target: Target = None, steps: int = 50,
-                         baseline: float | np.ndarray = 0.0, *, return_error: Literal[True], batch_size: int = 32,
+                         baseline: Baseline = 0.0, *, return_error: Literal[True], batch_size: int = 32,
                          progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray]: ...
 def integrated_gradients(model, x, target=None, steps=50, baseline=0.0, return_error=False, *, batch_size=32,
                          progress=None):
@@ -108,8 +109,8 @@ def integrated_gradients(model, x, target=None, steps=50, baseline=0.0, return_e
     2017, "Axiomatic attribution for deep networks".
 
     x, target and result as for `saliency`. steps: points on the way, those of Gauss and Legendre with their weights;
-    the paper takes equal steps, which need several times as many for the same error. baseline: where the way begins, a
-    number or an array that broadcasts to x. The class is that of the picture all the way. return_error: also how far
+    the paper takes equal steps, which need several times as many for the same error. baseline: where the way begins, as
+    for `occlusion`. The class is that of the picture all the way. return_error: also how far
     the map is from complete, (N,): its sum less F(picture) - F(baseline), 0 for infinitely many steps.
 
     >>> import minicnn as mc
@@ -123,7 +124,7 @@ def integrated_gradients(model, x, target=None, steps=50, baseline=0.0, return_e
     if not is_int(steps) or steps < 1:
         raise ValueError(f"{name}: steps must be an int of at least 1, got {steps!r}")
     look = Looking(name, model, x, target, batch_size=batch_size, progress=progress)
-    start = baseline_like(look, baseline)
+    start = filling(name, look.x, baseline)
     way = look.x - start
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # for -1..1
     places = ((1 + nodes) / 2).astype(look.dtype)
@@ -153,16 +154,6 @@ def gradients_of_pictures(look: Looking) -> np.ndarray:
     return found
 
 
-def baseline_like(look: Looking, baseline: float | np.ndarray | Tensor) -> np.ndarray:
-    """A baseline, a number or an array, in the shape of the pictures."""
-    given = baseline.numpy() if isinstance(baseline, Tensor) else np.asarray(baseline)
-    try:
-        return np.broadcast_to(given.astype(look.dtype), look.x.shape)
-    except ValueError:
-        raise ValueError(f"{look.name}: baseline must be a number or broadcast to x, {look.x.shape}, got shape "
-                         f"{given.shape}") from None
-
-
 def _beside(numbers: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     """(n,) numbers, one for each picture, to be multiplied with pictures."""
     return numbers.reshape(-1, *(1,) * (pictures.ndim - 1))
@@ -180,8 +171,8 @@ def _moments_under_noise(look: Looking, samples: int, noise: float, seed: int) -
     """The means of the gradient and of its square over noisy copies."""
     if not is_int(samples) or samples < 1:
         raise ValueError(f"{look.name}: samples must be an int of at least 1, got {samples!r}")
-    if not noise >= 0:
-        raise ValueError(f"{look.name}: noise must be at least 0, got {noise!r}")
+    check_noise(look.name, noise)
+    check_seed(look.name, seed)
     spread = noise * np.ptp(look.x.reshape(len(look.x), -1), axis=1)
 
     def noisy(pictures: np.ndarray, numbers: np.ndarray) -> np.ndarray:

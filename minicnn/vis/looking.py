@@ -6,13 +6,17 @@ scores are logits, and it is left as it was.
             slopes = look.gradients(look.x[rows], rows)         # arrays in, arrays out
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ..nn import Module, Sigmoid, evaluating
+from ..nn.features import run_until
 from ..nn.fuse import fusion
 from ..nn.names import near
 from ..ops.arguments import is_int
@@ -21,11 +25,21 @@ from ..tape import enable_grad, grad, no_grad
 from ..tensor import FLOATS, Tensor, tensor
 
 #: What a map is about: None, the single logit or each picture's highest; a class for all pictures; one for each
-#: picture; or a function of what the model returns (for a batch of pictures), giving one number for each picture.
+#: picture; or a function of what the model returns for a batch of pictures (of logits, where it ends in a softmax or
+#: sigmoid: see `Looking`), giving one number for each picture.
 Target = int | Sequence[int] | np.ndarray | Tensor | Callable[[Any], Tensor] | None
 
 #: Called as `progress(done, total)`, in whatever a method counts: pictures, or passes through the model.
 Progress = Callable[[int, int], object]
+
+_locks: WeakKeyDictionary[Module, Any] = WeakKeyDictionary()
+_locks_lock = threading.Lock()
+
+
+def alone_with(model: Module) -> Any:
+    """`with alone_with(model):` no other thread looks into this model, whose modes and hooks are set meanwhile."""
+    with _locks_lock:
+        return _locks.setdefault(model, threading.RLock())
 
 
 class Looking:
@@ -35,9 +49,10 @@ class Looking:
     rule: what rectifiers pass back instead of their gradient.
 
     Inside, every module is in eval mode, and dropout does nothing. A softmax, log_softmax or sigmoid at the very end is
-    looked through, layer or function: scores are the logits that went into it. If anything comes after it, even a
-    reshape, it isn't seen. On the way out all modes are as they were, and no hook is left; no `.grad` is ever written.
-    TypeError or ValueError if something doesn't fit.
+    looked through, layer or function: scores are the logits that went into it. What follows it may give its values
+    another shape; if it picks or changes some, it isn't seen through, and where classes are scored a warning says so.
+    On the way out all modes are as they were, and no hook is left; no `.grad` is ever written. Other threads that
+    want to look into the same model wait. TypeError or ValueError if something doesn't fit.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(12, 3), mc.nn.Softmax())
@@ -61,6 +76,7 @@ class Looking:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            stack.enter_context(alone_with(self.model))
             stack.enter_context(evaluating(self.model))
             if self.rule is not None:
                 stack.enter_context(fusion(False))
@@ -76,13 +92,15 @@ class Looking:
 
     # ------------------------------------------------------------------------------------------------- many passes
 
-    def batches(self, total: int) -> Iterator[np.ndarray]:
-        """The numbers 0..total-1 in batches. `progress` is told when one is done."""
-        for start in range(0, total, self.batch_size):
-            stop = min(start + self.batch_size, total)
-            yield np.arange(start, stop)
+    def batches(self, total: int, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        """The numbers 0..total-1, or those of them from start to before stop, in batches. `progress` is told when one
+        is done."""
+        end = total if stop is None else stop
+        for first in range(start, end, self.batch_size):
+            last = min(first + self.batch_size, end)
+            yield np.arange(first, last)
             if self.progress is not None:
-                self.progress(stop, total)
+                self.progress(last, total)
 
     def tensor(self, array: np.ndarray, requires_grad: bool = False) -> Tensor:
         """An array where the model is."""
@@ -92,13 +110,20 @@ class Looking:
 
     def outputs(self, x: Tensor) -> Any:
         """What the model makes of x, a softmax or sigmoid at the end looked through."""
+        return self._outputs(x)[0]
+
+    def _outputs(self, x: Tensor) -> tuple[Any, bool]:
+        """`outputs`, and whether they are values of a softmax or sigmoid all the same."""
         with noting_squashed() as squashed:
             found = self.model(x)
-        return squashed.look_through(found) if isinstance(found, Tensor) else found
+        if not isinstance(found, Tensor) or not found.ndim:
+            return found, False
+        logits = squashed.look_through(found)
+        return logits, logits is found and squashed.is_part_of(found)
 
     def logits(self, x: Tensor) -> Tensor:
         """The outputs as (N, classes)."""
-        found = self.outputs(x)
+        found, squashed = self._outputs(x)
         if not isinstance(found, Tensor):
             raise TypeError(f"{self.name}: the model returns {_kind(found)}, not a Tensor: target must be a function "
                             "that takes it and gives one number for each picture")
@@ -108,6 +133,9 @@ class Looking:
             raise ValueError(f"{self.name}: the model's outputs have shape {found.shape}, expected ({len(x)}, "
                              "classes); for others target must be a function that gives one number for each picture, "
                              "as `region` makes them")
+        if squashed:
+            warnings.warn(f"{self.name}: the model's outputs are values of a softmax or sigmoid, picked or changed by "
+                          "what follows it: they are taken for logits", stacklevel=2)
         return found
 
     @property
@@ -187,6 +215,27 @@ class Looking:
         with self.layer(layer).register_forward_hook(lambda module, inputs, output: found.append(output)):
             yield found
 
+    def run_until(self, names: Iterable[str], x: Tensor) -> dict[str, Tensor]:
+        """What layers, or places marked with `nn.tap`, give for x, in the order of the names; of one that runs several
+        times the first. The model runs no further than needed. ValueError for one that isn't there or doesn't run,
+        TypeError for one that gives no Tensor."""
+        wanted = tuple(names)
+        known = dict(self.model.named_modules(remove_duplicate=False))
+        for name in wanted:
+            if not isinstance(name, str) or "." in name or name.isdecimal() or not name:  # no tap
+                self.layer(name)
+        if not wanted:
+            raise ValueError(f"{self.name}: expected at least one layer")
+        run = run_until(self.model, wanted, x)
+        for name in wanted:
+            if name not in run.found:
+                raise ValueError(f"{self.name}: layer {name!r} doesn't run" if name in known else
+                                 f"{self.name}: {type(self.model).__name__} has no layer {name!r}"
+                                 f"{near(name, [*known, *sorted(run.passed)])}")
+            if not isinstance(run.found[name], Tensor):
+                raise TypeError(f"{self.name}: layer {name!r} gives {_kind(run.found[name])}, expected a Tensor")
+        return {name: run.found[name] for name in wanted}
+
     def layer_gradients(self, layer: str, x: np.ndarray, pictures: Sequence[int] | np.ndarray
                         ) -> tuple[np.ndarray, np.ndarray]:
         """What the layer gives for each of x, and the gradient by it of each one's own score: one batch."""
@@ -255,6 +304,28 @@ def named(name: str, model: Module, layer: str) -> Module:
     return known[layer]
 
 
+def check_seed(name: str, seed: Any) -> None:
+    """ValueError unless a seed is an int of at least 0."""
+    if not is_int(seed) or seed < 0:
+        raise ValueError(f"{name}: seed must be an int of at least 0, got {seed!r}")
+
+
+def check_noise(name: str, noise: Any) -> None:
+    """ValueError unless a standard deviation is a number of at least 0."""
+    if isinstance(noise, bool) or not isinstance(noise, int | float | np.number) or not 0 <= noise < np.inf:
+        raise ValueError(f"{name}: noise must be a number of at least 0, got {noise!r}")
+
+
+def numbered(numbers: Sequence[int] | np.ndarray, most: int = 8) -> str:
+    """The first of some numbers, and how many more there are, for messages.
+
+    >>> numbered([3, 5]), numbered(range(20), most=3)
+    ('3, 5', '0, 1, 2 and 17 more')
+    """
+    shown = ", ".join(str(int(number)) for number in numbers[:most])
+    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"
+
+
 def _home(model: Module, x: Any) -> tuple[np.dtype, str]:
     """The dtype and the device that a model's arrays have; x's own if it has none."""
     for own in (*model.parameters(), *model.buffers()):
@@ -278,6 +349,9 @@ def _pictures(name: str, model: Module, x: Any) -> np.ndarray:
                          "batch of one")
     if not array.size:
         raise ValueError(f"{name}: x is empty, its shape is {array.shape}")
+    if not np.isfinite(array).all():
+        wrong = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+        raise ValueError(f"{name}: x holds values that are infinite or not a number, in picture {numbered(wrong)}")
     return array
 
 

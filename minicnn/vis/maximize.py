@@ -5,6 +5,7 @@ Convolutional Networks" (2013), section 2; Yosinski et al., "Understanding Neura
 (2015); Olah, Mordvintsev & Schubert, "Feature Visualization" (2017).
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..nn import Module
-from ..nn.features import run_until
 from ..nn.names import near
 from ..ops.arguments import is_int
 from ..optim import Adam
@@ -20,7 +20,7 @@ from ..tape import enable_grad, grad
 from ..tensor import Tensor
 from .canvas import Canvas
 from .goal import Goal
-from .looking import Looking, Progress, Target
+from .looking import Looking, Progress, Target, check_seed, numbered
 from .sampling import moved
 
 #: Called in each step as (step, pictures, scores); the ascent stops where it returns True.
@@ -109,7 +109,9 @@ def maximize_activation(
 
     frames: keep the pictures each so many steps. callback: called in each step as (step, pictures, scores), pictures as
     painted so far and scores as they were when moved about; the ascent stops where it returns True. Results don't
-    depend on batch_size, how many pictures are painted at a time.
+    depend on batch_size, how many pictures are painted at a time; of more than that the callback is given one batch
+    after the other, from step 0 anew, and True ends the batch at hand only. A warning says which pictures nothing
+    drives: a channel of a ReLU, say, that is silent all the way.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Conv2d(3, 4, 3), mc.nn.ReLU(), mc.nn.AdaptiveAvgPool2d(1), mc.nn.Flatten(),
@@ -120,6 +122,7 @@ def maximize_activation(
     """
     name = "maximize_activation"
     goal, prior = Goal(name, target, layer, channel), _priors(name, priors)
+    check_seed(name, seed)
     for label, value, least in (("max_iter", max_iter, 1), ("frames", frames, 0), ("batch_size", batch_size, 1)):
         if not is_int(value) or value < least:
             raise ValueError(f"{name}: {label} must be an int of at least {least}, got {value!r}")
@@ -143,9 +146,13 @@ def maximize_activation(
 
     with goal.look(model, np.full(shape, (low + high) / 2, np.float32)) as look, enable_grad():
         goal.check(look)
-        ascent = _Ascent(look, goal, prior, max_iter, lr, seed, frames, callback, progress)
         every = np.arange(len(look.x))
+        ascent = _Ascent(look, goal, prior, max_iter, lr, seed, frames, callback, progress, every < 0)
         done = [ascent.run(canvas_of(rows), rows) for rows in np.split(every, every[batch_size::batch_size])]
+    if not ascent.driven.all():
+        warnings.warn(f"{name}: nothing drives picture {numbered(np.flatnonzero(~ascent.driven))}: the gradient of the "
+                      "score was 0 in every step, as behind a ReLU that lets nothing through; drive the layer before "
+                      "it, or start elsewhere", stacklevel=2)
     longest = max(len(one.frames) for one in done)  # those that a callback stopped early stand still
     films = [one.frames[np.minimum(np.arange(longest), len(one.frames) - 1)] for one in done]
     return Maximized(np.concatenate([one.pictures for one in done]), np.concatenate([one.scores for one in done]),
@@ -165,6 +172,7 @@ class _Ascent:
     frames: int
     callback: Callback | None
     progress: Progress | None
+    driven: np.ndarray  # (N,) whether a score has had a gradient in any step
 
     def run(self, canvas: Canvas, rows: np.ndarray) -> Maximized:
         """Paint on a canvas. rows: which of all pictures its pictures are."""
@@ -188,8 +196,12 @@ class _Ascent:
         for step in range(self.max_iter):
             pictures = canvas.pictures()
             scores = self.goal.scores(self.look, self.priors.moved(pictures, random), rows)
-            loss = self.priors.penalty(pictures, sum(canvas.range) / 2) - scores.sum()
-            (canvas.parameter.grad,) = grad(loss, [canvas.parameter])
+            penalty = self.priors.penalty(pictures, sum(canvas.range) / 2)
+            (slope,) = grad(-scores.sum(), [canvas.parameter], retain_graph=isinstance(penalty, Tensor))
+            self.driven[rows] |= slope.numpy().reshape(len(rows), -1).any(axis=1)
+            if isinstance(penalty, Tensor):
+                slope = slope + grad(penalty, [canvas.parameter])[0]
+            canvas.parameter.grad = slope
             yield pictures.numpy(), scores.numpy()
             optimizer.step()
             if self.priors.blur:
@@ -202,22 +214,26 @@ def filter_sheet(model: Module, layer: str, count: int = 64, *, progress: Progre
 
     count: how many of the strongest are kept, 64 for a sheet of 8 x 8. options: as for `maximize_activation`; `size`
     lets the pictures be smaller than the model's input, as small as what a filter sees. A filter's strength is the mean
-    activation that its picture reaches.
+    activation that its picture reaches: so all of the layer's are painted, however few are kept. For those of some
+    channels only, call `maximize_activation` with layer and channel.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Conv2d(3, 8, 3), mc.nn.ReLU())
-    >>> sheet = mc.vis.filter_sheet(model, "1", 4, size=(8, 8, 3), max_iter=4)
+    >>> sheet = mc.vis.filter_sheet(model, "0", 4, size=(8, 8, 3), max_iter=4)
     >>> sheet.pictures.shape, bool((sheet.scores[:-1] >= sheet.scores[1:]).all())
     ((4, 8, 8, 3), True)
     """
     if not is_int(count) or count < 1:
         raise ValueError(f"filter_sheet: count must be an int of at least 1, got {count!r}")
-    shape = _shape("filter_sheet", model, options.get("size"), None, 1)
+    for option in ("target", "channel"):
+        if option in options:
+            raise TypeError(f"filter_sheet: {option} is not an option, as every channel of the layer is painted; "
+                            "maximize_activation takes it")
+    start = options.get("start")
+    shape = _shape("filter_sheet", model, options.get("size"), None if start is None else np.asarray(start), 1)
     with Looking("filter_sheet", model, np.zeros(shape, np.float32)) as look:
         look.layer(layer)
-        output = run_until(model, [layer], look.tensor(look.x)).found.get(layer)
-    if not isinstance(output, Tensor):
-        raise ValueError(f"filter_sheet: layer {layer!r} gives no Tensor")
+        output = look.run_until([layer], look.tensor(look.x))[layer]
     painted = maximize_activation(model, layer=layer, channel=range(output.shape[-1]), progress=progress, **options)
     strongest = np.argsort(-painted.scores, kind="stable")[:count]
     return FilterSheet(strongest, painted.pictures[strongest], painted.scores[strongest])

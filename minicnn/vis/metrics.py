@@ -14,7 +14,7 @@ from ..nn import functional as F
 from ..ops.arguments import is_int
 from ..tensor import Tensor, tensor
 from .imputation import impute
-from .looking import Looking, Progress, Target
+from .looking import Looking, Progress, Target, check_noise, check_seed
 from .perturb import Baseline, filling
 
 #: Which of the pixels that a map calls equal go first is left to chance, the same each time.
@@ -32,7 +32,8 @@ class Curve(NamedTuple):
 
 class Road(NamedTuple):
     """shares (S,): how much of the picture was replaced. most, least (N, S): the scores after the most relevant pixels
-    went, or the least relevant. score (N,): the mean of least - most over the shares, the more the better the map."""
+    went, or the least relevant. score (N,): the mean of least - most over the shares, the more the better the map
+    (pytorch-grad-cam's ROADCombined is half of that)."""
 
     shares: np.ndarray
     most: np.ndarray
@@ -41,13 +42,13 @@ class Road(NamedTuple):
 
 
 def deletion_curve(model: Module, x: Tensor | np.ndarray, maps: np.ndarray, target: Target = None, *, steps: int = 32,
-                   baseline: Baseline | str = 0.0, probability: bool = True, batch_size: int = 32,
+                   baseline: Baseline = 0.0, probability: bool = True, batch_size: int = 32,
                    progress: Progress | None = None) -> Curve:
     """The score as pixels are deleted, the most relevant first: the sooner it falls, the better the map (RISE).
 
     x: pictures (N, H, W, C). maps: what is relevant, the highest values first, (N, H, W, C), whose channels are added
     up, or (N, h, w), scaled to (H, W). steps: how many, each of the same number of pixels. baseline: what deleted
-    pixels become, a number, values that broadcast to x, or "blur".
+    pixels become, a number, values that broadcast to x, each picture's "mean" colour, or the picture but for a "blur".
 
     Scores are the target's probability, as in the paper: the softmax of the logits, of a single one the sigmoid;
     probability=False gives the logit itself. A target that is a function gives its own values either way.
@@ -64,7 +65,7 @@ def deletion_curve(model: Module, x: Tensor | np.ndarray, maps: np.ndarray, targ
 
 
 def insertion_curve(model: Module, x: Tensor | np.ndarray, maps: np.ndarray, target: Target = None, *, steps: int = 32,
-                    baseline: Baseline | str = "blur", probability: bool = True, batch_size: int = 32,
+                    baseline: Baseline = "blur", probability: bool = True, batch_size: int = 32,
                     progress: Progress | None = None) -> Curve:
     """The score as pixels come back into a picture that is all baseline, the most relevant first: the sooner it rises,
     the better the map (RISE). Arguments and result are those of `deletion_curve`.
@@ -91,7 +92,7 @@ def road(model: Module, x: Tensor | np.ndarray, maps: np.ndarray, target: Target
 
     x, maps, target, probability: as for `deletion_curve`. shares: how much of each picture goes, above 0 and below 1.
     noise: the standard deviation of what is added to pixels that are filled in (see `vis.imputation`), drawn from
-    `seed`.
+    `seed` for each picture by itself.
 
     >>> import minicnn as mc
     >>> model = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(48, 1))
@@ -104,7 +105,8 @@ def road(model: Module, x: Tensor | np.ndarray, maps: np.ndarray, target: Target
     if share.ndim != 1 or not share.size or not ((share > 0) & (share < 1)).all():
         raise ValueError(f"road: shares must be numbers above 0 and below 1, got {shares!r}")
     look = Looking("road", model, x, target, batch_size=batch_size, progress=progress)
-    random = np.random.default_rng(seed)
+    check_noise("road", noise)
+    check_seed("road", seed)
     place = ranks("road", maps, look.x.shape)
     pixels = place[0].size
     gone = np.clip(np.rint(share * pixels), 1, pixels - 1).astype(int)
@@ -112,7 +114,7 @@ def road(model: Module, x: Tensor | np.ndarray, maps: np.ndarray, target: Target
     def replaced(row: int, way: int) -> np.ndarray:
         count = gone[way % len(gone)]
         mask = place[row] < count if way < len(gone) else place[row] >= pixels - count
-        return impute(look.x[row], mask, noise, random)
+        return impute(look.x[row], mask, noise, np.random.default_rng((seed, row, way)))
 
     scores = _scores(look, 2 * len(gone), replaced, probability)
     most, least = scores[:, : len(gone)], scores[:, len(gone) :]

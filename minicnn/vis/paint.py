@@ -71,6 +71,8 @@ def as_map(values: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected a map of shape (H, W) or (H, W, C), got {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("the map has values that are not finite")
+    if values.dtype == bool:  # a region, say
+        values = values.astype(np.float32)
     return values if values.ndim == 2 else values.sum(axis=2)
 
 
@@ -126,7 +128,8 @@ def overlay(picture: np.ndarray, values: np.ndarray, opacity: float = 0.8) -> np
     """
     grey, values = as_bytes(picture), as_map(values)
     if grey.shape[:2] != values.shape:
-        raise ValueError(f"overlay: the map has shape {values.shape}, expected that of the picture, {grey.shape[:2]}")
+        raise ValueError(f"overlay: the map has shape {values.shape}, expected that of the picture, {grey.shape[:2]}; "
+                         "class activation maps have it with upsample=True")
     if not 0 <= opacity <= 1:
         raise ValueError(f"overlay: opacity must be from 0 to 1, got {opacity}")
     colours = clear(values).astype(np.float64)

@@ -1,6 +1,6 @@
 """What a score loses when parts of the picture are hidden."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -36,14 +36,14 @@ def occlusion(model: Module, x: Tensor | np.ndarray, target: Target = None, wind
     [[2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0]]
     """
     with Looking("occlusion", model, x, target, batch_size=batch_size, progress=progress) as look:
-        sizes = look.x.shape[1:-1]
+        sizes = _sizes(look)
         windows, strides = _for_axes("window", window, sizes), _for_axes("stride", stride, sizes)
         if any(step > wide for step, wide in zip(strides, windows, strict=True)):
             raise ValueError(f"occlusion: stride {stride} is above window {window}: some pixels would never be covered")
         covered = [_starts(*axis) for axis in zip(sizes, windows, strides, strict=True)]
         boxes = [tuple(slice(at, at + wide) for at, wide in zip(corner, windows, strict=True))
                  for corner in product(*covered)]
-        drops = _drops(look, boxes, filling("occlusion", look.x, baseline))
+        drops = _drops(look, len(boxes), boxes.__getitem__, filling("occlusion", look.x, baseline))
         total, count = np.zeros((len(look.x), *sizes)), np.zeros(sizes)
         for box, drop in zip(boxes, drops.T, strict=True):
             total[:, *box] += drop.reshape(-1, *(1,) * len(sizes))
@@ -70,21 +70,24 @@ def feature_ablation(model: Module, x: Tensor | np.ndarray, target: Target = Non
     [[2.0, 3.0], [2.0, 3.0]]
     """
     with Looking("feature_ablation", model, x, target, batch_size=batch_size, progress=progress) as look:
-        sizes = look.x.shape[1:-1]
-        parts = _blocks(sizes, features) if isinstance(features, int) else np.asarray(features)
+        sizes = _sizes(look)
+        parts = _blocks(sizes, int(features)) if is_int(features) else np.asarray(features)
         if parts.shape != sizes or parts.dtype.kind not in "iu":
             raise ValueError(f"feature_ablation: features must be the size of a block or ints of shape {sizes}, got "
                              f"{parts.dtype} {parts.shape}")
         names, number = np.unique(parts, return_inverse=True)
         number = number.reshape(sizes)
-        masks = [number == feature for feature in range(len(names))]
-        drops = _drops(look, masks, filling("feature_ablation", look.x, baseline))
+        fill = filling("feature_ablation", look.x, baseline)
+        drops = _drops(look, len(names), lambda feature: number == feature, fill)
         return _for_channels(drops[:, number], look.x)
 
 
 def filling(name: str, x: np.ndarray, baseline: Any) -> np.ndarray:
     """The baseline of all pictures, of x's shape. "mean": each picture's own mean colour; "blur": each picture out of
-    focus, by a Gaussian of 1/16 of its longest side."""
+    focus, by a Gaussian of 1/16 of its longest side. TypeError or ValueError unless it is that, or finite numbers that
+    broadcast to x."""
+    if isinstance(baseline, str) and baseline in ("mean", "blur") and x.ndim < 3:
+        raise ValueError(f"{name}: baseline {baseline!r} is for pictures (N, H, W, C), got shape {x.shape}")
     if isinstance(baseline, str) and baseline == "mean":
         return np.broadcast_to(x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=True), x.shape)
     if isinstance(baseline, str) and baseline == "blur":
@@ -95,22 +98,33 @@ def filling(name: str, x: np.ndarray, baseline: Any) -> np.ndarray:
     value = np.asarray(baseline.numpy() if isinstance(baseline, Tensor) else baseline)
     if value.dtype.kind not in "iuf":
         raise TypeError(f"{name}: baseline must be a number, an array, 'mean' or 'blur', got {baseline!r:.60}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name}: baseline holds values that are infinite or not a number")
     try:
         return np.broadcast_to(value.astype(x.dtype), x.shape)
     except ValueError:
         raise ValueError(f"{name}: baseline of shape {value.shape} does not broadcast to x, {x.shape}") from None
 
 
-def _drops(look: Looking, parts: Sequence[Any], fill: np.ndarray) -> np.ndarray:
-    """F(x) - F(x with a part filled in), (N, parts). parts: what `picture[part]` takes."""
-    ways = len(parts) + 1  # the last is the whole picture
+def _sizes(look: Looking) -> tuple[int, ...]:
+    """The sizes of pictures along the axes that have places."""
+    if look.x.ndim < 3:
+        raise ValueError(f"{look.name}: x must be pictures (N, H, W, C), sequences or volumes, got shape "
+                         f"{look.x.shape}")
+    return look.x.shape[1:-1]
+
+
+def _drops(look: Looking, parts: int, part: Callable[[int], Any], fill: np.ndarray) -> np.ndarray:
+    """F(x) - F(x with a part filled in), (N, parts). part: from its number to what `picture[part]` takes."""
+    ways = parts + 1  # the last is the whole picture
     scores = np.empty((len(look.x), ways))
     for jobs in look.batches(scores.size):
         rows = jobs // ways
         pictures = look.x[rows]
         for picture, row, way in zip(pictures, rows, jobs % ways, strict=True):
-            if way < len(parts):
-                picture[parts[way]] = fill[row][parts[way]]
+            if way < parts:
+                place = part(way)
+                picture[place] = fill[row][place]
         scores.flat[jobs] = look.score_values(pictures, rows)
     return scores[:, -1:] - scores[:, :-1]
 
@@ -129,7 +143,8 @@ def _blocks(sizes: tuple[int, ...], block: int) -> np.ndarray:
 
 
 def _for_axes(label: str, value: int | Sequence[int], sizes: tuple[int, ...]) -> tuple[int, ...]:
-    many = (value,) * len(sizes) if isinstance(value, int) else tuple(value)
+    several = isinstance(value, Sequence | np.ndarray) and np.ndim(value) > 0
+    many: tuple[Any, ...] = tuple(value) if several else (value,) * len(sizes)  # type: ignore[arg-type]
     if len(many) != len(sizes) or not all(is_int(one) and one >= 1 for one in many):
         raise ValueError(f"occlusion: {label} must be one or {len(sizes)} ints of at least 1, got {value!r}")
     return tuple(int(one) for one in many)

@@ -14,7 +14,7 @@ from .. import random
 from ..nn import Module, init
 from ..tape import no_grad
 from ..tensor import Tensor
-from .looking import Looking, Progress, Target
+from .looking import Looking, Progress, Target, alone_with, check_seed, numbered
 
 #: How a map is made: called (model, x, target), it gives floats (N, h, w) or (N, H, W, C).
 Method = Callable[[Module, Any, Any], np.ndarray]
@@ -23,21 +23,27 @@ Method = Callable[[Module, Any, Any], np.ndarray]
 class Randomization(NamedTuple):
     """layers (L,): those whose weights were drawn anew, in turn. Of each and each picture (L, N), how like the maps of
     the trained model the maps then are, 1 for the same: rank_correlation (Spearman's) of the maps, absolute_correlation
-    and ssim (structural similarity) of their absolute values."""
+    and ssim (structural similarity) of their absolute values. constant (L + 1, N): which maps have one value everywhere
+    and so order nothing (correlation 0), first those of the trained model."""
 
     layers: tuple[str, ...]
     rank_correlation: np.ndarray
     absolute_correlation: np.ndarray
     ssim: np.ndarray
+    constant: np.ndarray
 
     @property
     def kept(self) -> float:
-        """How much of the maps stays: the mean rank correlation over all layers and pictures."""
-        return float(self.rank_correlation.mean())
+        """How much of the maps stays: the larger of the rank correlation, whatever its sign, and that of the absolute
+        values, so that a map which only changes its sign stays. The mean over all layers and the pictures whose trained
+        map isn't constant."""
+        kept = np.maximum(abs(self.rank_correlation), self.absolute_correlation)
+        return float(kept[:, ~self.constant[0]].mean())
 
     @property
     def passed(self) -> bool:
-        """Whether less than half of the maps stays. (The bound is ours: the paper lets the reader judge.)"""
+        """Whether less than half of the maps stays. (The bound is ours: the paper lets the reader judge.) See also how
+        many maps are `constant`."""
         return self.kept < 0.5
 
 
@@ -49,7 +55,7 @@ def randomization_check(model: Module, x: Tensor | np.ndarray, method: Method, t
     detector does, whatever else it is called. As in the paper, layers are drawn anew one after the other, until none is
     left that has learned anything (cascading), or each on its own, the others as trained (independent). A map of one
     value everywhere is like no other (correlation 0); that the method warns of such maps, once weights are drawn anew,
-    is not shown.
+    is not shown. Of the trained model they tell nothing: a warning names them, and if all are so that's a ValueError.
 
     method: `vis.saliency`, say, or `lambda model, x, target: vis.grad_cam(model, x, target, layer="6")`. target: as
     everywhere; None is the highest class of the trained model all along. A layer is a module with parameters of its
@@ -63,28 +69,37 @@ def randomization_check(model: Module, x: Tensor | np.ndarray, method: Method, t
     >>> found.layers, found.ssim.shape, bool((found.rank_correlation[-1] < 0.5).all())
     (('3', '0'), (2, 2), True)
     """
+    check_seed("randomization_check", seed)
     with Looking("randomization_check", model, x, target) as look:
         wanted = target if callable(target) else look.classes
         pictures = look.x
-    trained = _maps(method, model, pictures, wanted)
     layers = [(name, module) for name, module in reversed(list(model.named_modules()))
               if list(module.parameters(recurse=False))]
     if not layers:
         raise ValueError(f"randomization_check: {type(model).__name__} has no parameters to draw anew")
+    trained = _maps(method, model, pictures, wanted)
+    constant = [_constant(trained)]
+    if constant[0].any():
+        told = "randomization_check: the method's map has one value everywhere for the trained model, in picture "
+        if constant[0].all():
+            raise ValueError(told + f"{numbered(np.flatnonzero(constant[0]))}: there is none that could change")
+        warnings.warn(told + f"{numbered(np.flatnonzero(constant[0]))}: left out of what is kept", stacklevel=2)
     found = []
-    with _weights_come_back(model) as restore:
+    with alone_with(model), _weights_come_back(model) as restore:
         random.manual_seed(seed)
         for done, (_, module) in enumerate(layers, 1):
             _draw(module)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that nothing speaks for the target, say: nothing has been learned
                 drawn = _maps(method, model, pictures, wanted)
+            constant.append(_constant(drawn))
             found.append([_likeness(a, b) for a, b in zip(trained, drawn, strict=True)])
             if independent:
                 restore()
             if progress is not None:
                 progress(done, len(layers))
-    return Randomization(tuple(name for name, _ in layers), *np.moveaxis(np.array(found), -1, 0))
+    rank, absolute, ssim = np.moveaxis(np.array(found), -1, 0)
+    return Randomization(tuple(name for name, _ in layers), rank, absolute, ssim, np.array(constant))
 
 
 @contextmanager
@@ -123,6 +138,11 @@ def _maps(method: Method, model: Module, x: np.ndarray, target: Any) -> np.ndarr
         raise ValueError(f"randomization_check: the method gave an array of shape {maps.shape}, expected finite maps "
                          f"({len(x)}, h, w) or ({len(x)}, H, W, C)")
     return maps.sum(axis=-1) if maps.ndim == 4 else maps
+
+
+def _constant(maps: np.ndarray) -> np.ndarray:
+    """Which of maps (N, h, w) have one value everywhere."""
+    return np.ptp(maps.reshape(len(maps), -1), axis=1) == 0
 
 
 def _likeness(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:

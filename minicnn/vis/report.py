@@ -7,7 +7,7 @@ what every layer makes of the picture; and the folder with the page that shows i
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +19,7 @@ from ..nn import functional as F
 from ..tensor import Tensor
 from . import paint
 from .activations import activations
+from .cams import grad_cam
 from .class_maps import resized
 from .layers import named_or_last
 from .looking import Looking
@@ -32,6 +33,7 @@ __all__ = ["METHODS", "Answer", "Explanation", "LayerSeen", "MapFound", "Method"
            "write_report"]  # fmt: skip
 
 SIDE = 256  # pixels, at least, of a map that is written to a file
+LONGEST = 100  # bytes of a picture's name, or a layer's, in those of its files
 BESIDE = ".explained-"  # how the name of a folder begins that holds a report until it is whole
 
 
@@ -51,17 +53,20 @@ def explain(model: Module, picture: np.ndarray, methods: Sequence[Method], answe
             layer = named_or_last(look, layer)
         value = float(look.score_values(look.x, [0])[0])
         black = float(look.score_values(np.zeros_like(look.x), [0])[0])
-    values = []
+    values, ranks, notes = [], [], []
     for method in methods:
         progress(method.title)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a map that is 0 everywhere: the page says so itself
             found = method.look(model, x, score, **_options(method, layer, picture.shape))[0]
         values.append(_of_picture_size(paint.as_map(found), picture.shape[:2]))
+        # Of a slope the steepest pixels go first, whichever way they are steep and in whichever channel.
+        ranks.append(np.abs(found).max(axis=-1) if method.slope else values[-1])
+        notes.append(_note(method, found, value))
     progress("deletion curves")
-    curves = _deletion(model, x, values, chance)
-    maps = [MapFound(method, one, _numbers(method, one, area, value - black), curve)
-            for method, one, curve, area in zip(methods, values, *curves, strict=True)]
+    curves = _deletion(model, x, ranks, chance)
+    maps = [MapFound(method, one, _numbers(method, one, area, value - black), curve, note)
+            for method, one, curve, area, note in zip(methods, values, *curves, notes, strict=True)]
     progress("layers")
     return Explanation(name, picture, answer, value, layer, maps, _layers(model, x))
 
@@ -81,9 +86,9 @@ def aim(answer: Answer) -> tuple[Any, Any]:
 
 
 def _options(method: Method, layer: str | None, shape: tuple[int, ...]) -> dict[str, Any]:
-    if method.look is occlusion:  # as many windows over a large picture as over one of 64 x 64
-        window = max(2, min(shape[:2]) // 8)
-        return {"window": window, "stride": window // 2}
+    if method.look is occlusion:  # as many windows over any picture as over one of 64 x 64, if it isn't tiny
+        strides = [max(1, -(-side // 16)) for side in shape[:2]]
+        return {"window": [2 * stride for stride in strides], "stride": strides}
     return {"layer": layer} if method.at_layer else {}
 
 
@@ -106,14 +111,25 @@ def _numbers(method: Method, values: np.ndarray, area: float, difference: float)
     return numbers
 
 
+def _note(method: Method, found: np.ndarray, score: float) -> str:
+    """A warning to the reader of a Grad-CAM that has next to nothing to do with the score. Before negative values were
+    cut off, it would add up to the layer's share of the score where a global average pool follows."""
+    total = float(found.sum(dtype=np.float64))
+    if method.look is not grad_cam or total >= abs(score) / 10:
+        return ""
+    return (f"all of this map adds up to {total:.2g}, next to a score of {score:.3g}. The gradients all but cancel "
+            "when their mean is taken, so where it is brightest says little.")
+
+
 def _layers(model: Module, x: np.ndarray) -> list[LayerSeen]:
     """The layers that do something: one that only passes on what it is given, as dropout does here, is left out."""
     kinds = {name: type(module).__name__ for name, module in model.named_modules()}
     seen: list[LayerSeen] = []
+    before = np.empty(0)
     for name, output in activations(model, x).items():
-        one = LayerSeen(name, kinds[name], output[0])
-        if output.ndim in (2, 4) and not (seen and np.array_equal(seen[-1].output.ravel(), one.output.ravel())):
-            seen.append(one)
+        if output.ndim in (2, 4) and not (seen and np.array_equal(before.ravel(), output.ravel())):
+            seen.append(LayerSeen.of(name, kinds[name], output[0]))
+            before = output
     return seen
 
 
@@ -122,14 +138,16 @@ def _layers(model: Module, x: np.ndarray) -> list[LayerSeen]:
 def write_report(folder: str | Path, explanations: Sequence[Explanation], model: str) -> dict[str, Any]:
     """Write `index.html`, which needs no other file, and a PNG of each map and layer to a folder.
 
-    model: what to call it. Everything is there before anything older is replaced, and the page comes last. ValueError
-    if the folder holds anything but an earlier report. Returns what a program may want to know of it all.
+    model: what to call it. Everything is there before anything older is replaced, and the page comes last. Of an
+    earlier report, files of other names stay. ValueError if the folder holds anything but an earlier report. Returns
+    what a program may want to know of it all.
     """
     folder = Path(folder)
     check_folder(folder)
     files: dict[str, bytes] = {}
-    told = [_describe(one, stem, files) for one, stem in zip(explanations, _stems(explanations), strict=True)]
-    files[PAGE] = make_page(explanations, model).encode()
+    stems = _plain_names(Path(one.name).stem for one in explanations)
+    told = [_describe(one, stem, files) for one, stem in zip(explanations, stems, strict=True)]
+    files[PAGE] = make_page(explanations, model).encode(errors="replace")  # of a file whose name isn't UTF-8
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=BESIDE, dir=folder) as beside:  # a full disk is noticed in there
         for file, content in files.items():
@@ -148,10 +166,10 @@ def _describe(one: Explanation, stem: str, files: dict[str, bytes]) -> dict[str,
         files[file] = paint.png(paint.with_bar(picture, paint.scale_of(found.values)))
         numbers = {name.replace(" ", "_"): value for name, value in found.numbers.items()}
         maps.append({"method": found.method.name, "file": file, **numbers})
-    for seen in one.layers:
-        file = f"{stem}-layer-{seen.name}.png"
-        files[file] = seen.sheet[0]
-        layers.append({"layer": seen.name, "kind": seen.kind, "shape": list(seen.output.shape),
+    for seen, name in zip(one.layers, _plain_names(seen.name for seen in one.layers), strict=True):
+        file = f"{stem}-layer-{name}.png"
+        files[file] = seen.sheet
+        layers.append({"layer": seen.name, "kind": seen.kind, "shape": list(seen.shape),
                        "silent_share": seen.silent, "file": file})
     chances = {name: float(chance) for name, chance in zip(one.answer.names, one.answer.chances, strict=True)}
     return {"image": one.name, "target": one.answer.target, "class": one.answer.names[one.answer.target],
@@ -170,14 +188,16 @@ def check_folder(folder: str | Path) -> None:
         raise ValueError(f"{folder} is not a folder: it is left alone, choose another name")
 
 
-def _stems(explanations: Sequence[Explanation]) -> list[str]:
-    """A name for the files of each picture: that of its own file, with a number where two have the same."""
-    stems: list[str] = []
-    for one in explanations:
-        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in Path(one.name).stem) or "picture"
+def _plain_names(names: Iterable[str]) -> list[str]:
+    """Names as parts of file names: of letters, digits, "-", "_" and ".", not too long, with a number where two would
+    be the same."""
+    found: list[str] = []
+    for name in names:
+        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        plain = plain.encode()[:LONGEST].decode(errors="ignore") or "picture"
         again = 2
-        unique = stem
-        while unique in stems:
-            unique, again = f"{stem}-{again}", again + 1
-        stems.append(unique)
-    return stems
+        unique = plain
+        while unique in found:
+            unique, again = f"{plain}-{again}", again + 1
+        found.append(unique)
+    return found

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
@@ -24,34 +23,52 @@ class Answer:
 
 @dataclass(frozen=True)
 class MapFound:
-    """A map (H, W) of the picture's size, and the numbers to put under it."""
+    """A map (H, W) of the picture's size, and the numbers to put under it. note: a warning to its reader."""
 
     method: Method
     values: np.ndarray
     numbers: dict[str, float]
     deletion: np.ndarray  # the class's probability as the pixels go, those of the highest values first
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class LayerSeen:
-    """A layer's output for the picture, (h, w, C) or (C,)."""
+    """What is shown of a layer's output for the picture, (h, w, C) or (C,); the output itself is not kept.
+
+    silent: the share of the channels that are 0 everywhere. sheet: the strongest feature maps as a PNG file; channels:
+    which they are, row by row; scale: theirs. thumbnail: the very strongest, small, as a PNG file.
+    """
 
     name: str
     kind: str
-    output: np.ndarray
+    shape: tuple[int, ...]
+    lowest: float
+    highest: float
+    silent: float
+    sheet: bytes
+    channels: np.ndarray
+    scale: paint.Scale
+    thumbnail: bytes
 
-    @property
-    def silent(self) -> float:
-        """The share of the channels that are 0 everywhere."""
-        return float((np.abs(self.output).reshape(-1, self.output.shape[-1]).max(axis=0) == 0).mean())
+    @classmethod
+    def of(cls, name: str, kind: str, output: np.ndarray) -> "LayerSeen":
+        places, count = (output, MAPS) if output.ndim == 3 else (output[None, None, :], VALUES)
+        picture, channels = paint.feature_maps(places, count, SIDE)
+        silent = float((np.abs(output).reshape(-1, output.shape[-1]).max(axis=0) == 0).mean())
+        scale = paint.scale_of(output[..., channels].reshape(-1, len(channels)))
+        return cls(name, kind, output.shape, float(output.min()), float(output.max()), silent, paint.png(picture),
+                   channels, scale, paint.png(_thumbnail(output)))
 
-    @cached_property
-    def sheet(self) -> tuple[bytes, np.ndarray]:
-        """Its strongest feature maps as a PNG file, and which channels they are, row by row."""
-        places = self.output.ndim == 3
-        output, count = (self.output, MAPS) if places else (self.output[None, None, :], VALUES)
-        picture, channels = paint.feature_maps(output, count, SIDE)
-        return paint.png(picture), channels
+
+def _thumbnail(output: np.ndarray) -> np.ndarray:
+    """A layer's strongest feature map, small; of a layer without places its values in rows."""
+    if output.ndim == 1:
+        side = int(np.ceil(np.sqrt(len(output))))
+        return paint.paint(np.pad(output, (0, side * side - len(output))).reshape(side, side))
+    strongest = output[..., paint.strongest(output, 1)[0]]
+    step = max(1, min(strongest.shape) // 32)
+    return paint.paint(strongest[::step, ::step])
 
 
 @dataclass(frozen=True)

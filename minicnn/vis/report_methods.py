@@ -12,7 +12,9 @@ from . import cams, deconvnet, gradients, perturb
 class Method(NamedTuple):
     """look: the function of `vis`. about: what its map shows, for a reader who has never seen one.
 
-    quick: few passes through the model, so it is shown unless others are asked for. at_layer: it takes a layer.
+    quick: it takes a second at most where the picture is small, so it is shown unless others are asked for; occlusion
+    and integrated gradients pass through the model many times even so. at_layer: it takes a layer. slope: its values
+    say which way a pixel should change, not how much it adds: below 0 a darker one would raise the score.
     """
 
     look: Callable[..., np.ndarray]
@@ -20,6 +22,7 @@ class Method(NamedTuple):
     about: str
     quick: bool = False
     at_layer: bool = False
+    slope: bool = False
 
     @property
     def name(self) -> str:
@@ -51,19 +54,19 @@ METHODS = (
            "Each pixel's share of the difference between this score and that of a black picture."),
     Method(gradients.input_x_gradient, "Input x gradient", about=
            "A first guess at each pixel's share of the score: its value times its gradient."),
-    Method(gradients.saliency, "Saliency", quick=True, about=
+    Method(gradients.saliency, "Saliency", quick=True, slope=True, about=
            "Which pixels change the score most if they change a little: the gradient."),
-    Method(gradients.smooth_grad, "SmoothGrad", about=
+    Method(gradients.smooth_grad, "SmoothGrad", slope=True, about=
            "The gradient, averaged over noisy copies of the picture: less speckled."),
-    Method(gradients.var_grad, "VarGrad", about=
+    Method(gradients.var_grad, "VarGrad", slope=True, about=
            "How much the gradient varies over noisy copies of the picture."),
-    Method(deconvnet.guided_backprop, "Guided backpropagation", quick=True, about=
+    Method(deconvnet.guided_backprop, "Guided backpropagation", quick=True, slope=True, about=
            "The gradient, with all that lowers the score left out on the way back: sharp, but it hardly depends "
            "on the class."),
-    Method(deconvnet.deconvnet, "Deconvnet", about=
+    Method(deconvnet.deconvnet, "Deconvnet", slope=True, about=
            "What the picture has that excites the layers, sent back through switched unpooling (Zeiler and "
            "Fergus)."),
-    Method(deconvnet.guided_grad_cam, "Guided Grad-CAM", at_layer=True, about=
+    Method(deconvnet.guided_grad_cam, "Guided Grad-CAM", at_layer=True, slope=True, about=
            "Guided backpropagation where Grad-CAM looks."),
 )  # fmt: skip
 
@@ -72,8 +75,8 @@ QUICK = tuple(method for method in METHODS if method.quick)
 
 
 def find(names: Iterable[str]) -> tuple[Method, ...]:
-    """Methods by their names, in the order of the table; "all" is every one, "quick" those that take a handful of
-    passes. Names may have dashes. ValueError for any other name, with the list."""
+    """Methods by their names, in the order of the table; "all" is every one, "quick" those that are
+    shown unless others are asked for. Names may have dashes. ValueError for any other name, with the list."""
     wanted: set[str] = set()
     for name in names:
         plain = name.strip().lower().replace("-", "_")

@@ -13,7 +13,7 @@ from string import Template
 import numpy as np
 
 from . import paint
-from .report_content import Explanation, LayerSeen, MapFound
+from .report_content import Explanation, MapFound
 
 PAGE = "index.html"
 MARK = '<meta name="generator" content="minicnn explain">'  # by which a page of ours is known again
@@ -55,8 +55,8 @@ def _article(one: Explanation, number: int) -> str:
 <article id="{key}" aria-labelledby="{key}-name" style="--picture: url({_data_url(picture)}); --ratio: {ratio}">
 <h2 id="{key}-name">{escape(one.name)}</h2>
 <div class="said">
-<img class="original" src="{_data_url(picture)}" width="{picture.shape[1]}" height="{picture.shape[0]}"
- alt="The picture {escape(one.name)}, {picture.shape[1]} by {picture.shape[0]} pixels">
+<div class="original" role="img"
+ aria-label="The picture {escape(one.name)}, {picture.shape[1]} by {picture.shape[0]} pixels"></div>
 {_predictions(one)}
 </div>
 <h3 id="{key}-maps">What speaks for “{target}”</h3>
@@ -92,12 +92,14 @@ def _card(one: Explanation, found: MapFound, key: str) -> str:
     method, scale = found.method, paint.scale_of(found.values)
     title = escape(method.title)
     smooth = "smooth" if method.at_layer else "pixels"
-    picture, words = _data_url(paint.clear(found.values)), _in_words(found.values)
+    ends = ("darker helps", "brighter helps") if method.slope else ("against", "for")
+    picture, words = _data_url(paint.clear(found.values)), _in_words(found.values, method.slope)
+    note = f'<p class="note"><strong>Mind:</strong> {escape(found.note)}</p>' if found.note else ""
     return f"""<li class="card"><h4 id="{key}">{title}</h4>
 <div class="stack"><img class="{smooth}" src="{picture}" alt="{title} over {escape(one.name)}: {words}"></div>
 <label class="slider">opacity<span class="hidden"> of {title}</span>
 <input type="range" min="0" max="100" step="5" value="{OPACITY}" data-map></label>
-{_bar(scale, ("against", "for") if scale.signed else ("nothing", "most"))}
+{_bar(scale, ends if scale.signed else ("nothing", "most"))}{note}
 <p>{escape(method.about)}</p>
 <p class="where">{words.capitalize()}.</p>
 {_list({name: f"{value:.3g}" for name, value in found.numbers.items()})}{_curve(found.deletion, title)}</li>
@@ -126,12 +128,13 @@ def _curve(scores: np.ndarray, title: str) -> str:
             '<p class="axis" aria-hidden="true"><span>whole picture</span><span>all of it deleted</span></p>')
 
 
-def _in_words(values: np.ndarray) -> str:
+def _in_words(values: np.ndarray, slope: bool) -> str:
     """Where a map is strongest, for those who don't see it, or not its colours."""
     if values.min() >= 0:
         return f"strongest {_place(values)}" if values.any() else "0 everywhere"
-    against = f"most against it {_place(-values)}"
-    return f"most for it {_place(values)}, {against}" if values.max() > 0 else against
+    more, less = ("brighter helps most", "darker helps most") if slope else ("most for it", "most against it")
+    against = f"{less} {_place(-values)}"
+    return f"{more} {_place(values)}, {against}" if values.max() > 0 else against
 
 
 def _place(values: np.ndarray) -> str:
@@ -153,41 +156,25 @@ def _strip(one: Explanation, key: str) -> str:
     """The layers as a row of tabs, each with its feature maps below. Without a script all of them are shown."""
     tabs, panels = [], []
     for number, seen in enumerate(one.layers):
-        picture, channels = seen.sheet
-        shape = " x ".join(map(str, seen.output.shape))
+        shape = " x ".join(map(str, seen.shape))
         name = f"{escape(seen.name)} {escape(seen.kind)}"
         tab, panel = f"{key}-tab-{number}", f"{key}-layer-{number}"
         tabs.append(f'<button type="button" role="tab" id="{tab}" aria-controls="{panel}">'
-                    f'<img class="pixels" alt="" src="{_data_url(_thumbnail(seen))}"><b>{escape(seen.name)}</b>'
+                    f'<img class="pixels" alt="" src="{_data_url(seen.thumbnail)}"><b>{escape(seen.name)}</b>'
                     f"<span>{escape(seen.kind)}</span><small>{shape}</small></button>")
-        shown = ", ".join(map(str, channels))
-        facts = {"shape": shape, "lowest": f"{seen.output.min():.3g}", "highest": f"{seen.output.max():.3g}",
+        shown = ", ".join(map(str, seen.channels))
+        facts = {"shape": shape, "lowest": f"{seen.lowest:.3g}", "highest": f"{seen.highest:.3g}",
                  "channels that stay 0": f"{seen.silent:.0%}"}
         panels.append(
             f'<section class="layer" role="tabpanel" id="{panel}" aria-labelledby="{tab}" tabindex="0">'
-            f'<h4>{name}</h4><div class="sides"><img class="pixels sheet" src="{_data_url(picture)}"'
-            f' alt="{len(channels)} feature maps of layer {name}, the strongest first">'
-            f"<div>{_bar(_scale_of_layer(seen, channels))}{_list(facts)}"
+            f'<h4>{name}</h4><div class="sides"><img class="pixels sheet" src="{_data_url(seen.sheet)}"'
+            f' alt="{len(seen.channels)} feature maps of layer {name}, the strongest first">'
+            f"<div>{_bar(seen.scale)}{_list(facts)}"
             f"<details><summary>Which channels these are</summary><p>Row by row: {shown}</p></details></div>"
             "</div></section>"
         )
     return (f'<div class="strip" role="tablist" aria-labelledby="{key}-layers">{"".join(tabs)}</div>'
             + "".join(panels))
-
-
-def _thumbnail(seen: LayerSeen) -> np.ndarray:
-    """A layer's strongest feature map, small; of a layer without places its values in rows."""
-    output = seen.output
-    if output.ndim == 1:
-        side = int(np.ceil(np.sqrt(len(output))))
-        return paint.paint(np.pad(output, (0, side * side - len(output))).reshape(side, side))
-    strongest = output[..., paint.strongest(output, 1)[0]]
-    step = max(1, min(strongest.shape) // 32)
-    return paint.paint(strongest[::step, ::step])
-
-
-def _scale_of_layer(seen: LayerSeen, channels: np.ndarray) -> paint.Scale:
-    return paint.scale_of(seen.output[..., channels].reshape(-1, len(channels)))
 
 
 # --------------------------------------------------------------------------------------------------------------- pieces

@@ -62,7 +62,7 @@ def test_dead_filters():
     assert list(mc.vis.dead_share(model, x, ["1.0", "0.conv"])) == ["1.0", "0.conv"]
     with pytest.raises(ValueError, match="dead_share: Conv2d has no layer that ends in a ReLU"):
         mc.vis.dead_share(mc.nn.Conv2d(1, 4, 1), x)
-    with pytest.raises(AttributeError, match="no layer '0.con': did you mean '0.conv'"):
+    with pytest.raises(ValueError, match="dead_share: Sequential has no layer '0.con': did you mean '0.conv'"):
         mc.vis.dead_share(model, x, "0.con")
 
 
@@ -81,3 +81,53 @@ def test_filters():
         mc.vis.filters(model[0])
     with pytest.raises(TypeError, match="filters: model must be a Module"):
         mc.vis.filters("smile")
+
+
+def test_batches_change_nothing_and_arrays_are_copies():
+    mc.manual_seed(0)
+    model = mc.nn.Sequential(mc.nn.Conv2d(3, 4, 3), mc.nn.ReLU(), mc.nn.Flatten(), mc.nn.Linear(64, 2))
+    x = np.random.default_rng(0).random((5, 6, 6, 3), np.float32)
+    whole, told = mc.vis.activations(model, x), []
+    parts = mc.vis.activations(model, x, batch_size=2, progress=lambda *done: told.append(done))
+    assert list(parts) == list(whole) and told == [(2, 5), (4, 5), (5, 5)]
+    for name, output in whole.items():
+        np.testing.assert_allclose(parts[name], output, atol=1e-6)
+        assert output.flags.writeable and parts[name].flags.writeable
+
+
+class Unusual(mc.nn.Module):
+    """A layer that gives a tuple, one that never runs, and a place that has a name."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool, self.idle = mc.nn.MaxPool2d(2, return_indices=True), mc.nn.ReLU()
+
+    def forward(self, x):
+        return mc.nn.tap("pooled", self.pool(x)[0])
+
+
+def test_layers_that_cannot_be_looked_at_are_refused_by_name():
+    model, x = Unusual(), np.ones((3, 4, 4, 1), np.float32)
+    assert mc.vis.activations(mc.nn.Sequential(model, mc.nn.ReLU()), x).keys() == {"1"}
+    assert mc.vis.activations(model, x, "pooled", batch_size=2)["pooled"].shape == (3, 2, 2, 1)
+    for method in (mc.vis.activations, mc.vis.dead_share, lambda *given: mc.vis.deconvnet(*given[:2], layer=given[2])):
+        for layer, error, message in (("pool", TypeError, "layer 'pool' gives a tuple, expected a Tensor"),
+                                      ("idle", ValueError, "layer 'idle' doesn't run"),
+                                      ("10", ValueError, "Unusual has no layer '10'"),
+                                      ("idl", ValueError, "has no layer 'idl': did you mean 'idle'")):
+            with pytest.raises(error, match=message):
+                method(model, x, layer)
+    with pytest.raises(ValueError, match="activations: expected at least one layer"):
+        mc.vis.activations(model, x, [])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_filters_of_a_transposed_convolution_are_what_its_outputs_are_made_of(groups):
+    mc.manual_seed(0)
+    conv = mc.nn.ConvTranspose2d(4, 6, (3, 2), groups=groups, bias=False)
+    found = mc.vis.filters(conv, None)
+    made = np.stack([conv(mc.tensor(one[None, None, None])).numpy()[0] for one in np.eye(4, dtype="f4")], -1)
+    made = np.moveaxis(made, 2, 0)  # (6, 3, 2, 4): what each input adds to each output
+    if groups == 2:  # each half of the outputs reads half of the inputs
+        made = np.concatenate([made[:3, ..., :2], made[3:, ..., 2:]])
+    np.testing.assert_allclose(found, made, atol=1e-7)

@@ -173,3 +173,24 @@ def test_wrong_arguments(pair, method, options, error, message):
 def test_no_convolution():
     with pytest.raises(ValueError, match="eigen_cam: Sequential has no convolution"):
         vis.eigen_cam(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), np.ones((1, 2, 2, 1)))
+
+
+def test_a_mistyped_option_and_many_silent_maps_are_told_briefly():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    x = np.ones((20, 8, 8, 3), np.float32)
+    with pytest.raises(TypeError, match="no option is called 'normalise': did you mean 'normalize'"):
+        vis.grad_cam(model, x, normalise=True)
+    _ = model[0].bias.detach().copy_([-100.0] * 4)
+    with pytest.warns(UserWarning, match="in picture 0, 1, 2, 3, 4, 5, 6, 7 and 12 more: the map"):
+        vis.grad_cam(model, x, 1)
+
+
+@pytest.mark.parametrize("method", [vis.score_cam, vis.ablation_cam, vis.eigen_cam])
+def test_a_few_pictures_at_a_time_give_the_same_maps(method):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    x, told = np.random.default_rng(0).random((5, 8, 8, 3), np.float32), []
+    whole = method(model, x, 1, relu=False)
+    parts = method(model, x, 1, relu=False, batch_size=2, progress=lambda *done: told.append(done))
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    if method is not vis.eigen_cam:  # a pass for each of 4 channels
+        assert told == [(done, 20) for done in range(2, 21, 2)]

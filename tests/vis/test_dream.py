@@ -76,6 +76,8 @@ def test_the_model_is_left_as_it_was_and_progress_counts_steps(model):
 
 @pytest.mark.parametrize("options, message", [
     ({"layer": "9"}, "has no layer '9'"),
+    ({"channel": [0, 1]}, "deep_dream: channel must be an int"),
+    ({"value_range": (1, 0)}, "deep_dream: value_range must rise, got"),
     ({"channel": 5}, "channel 5 is out of range"),
     ({"photo": PHOTO[None]}, "photo must have shape .H, W, C., got"),
     ({"photo": PHOTO * 255}, "photo must be bytes, or floats from 0.0 to 1.0, got float32 from"),

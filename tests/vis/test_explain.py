@@ -55,6 +55,20 @@ def test_json_says_what_predict_says(run, here):
     assert all(0 <= found["deletion_area"] <= 1 for found in told["maps"])
 
 
+def test_a_device_is_checked_and_used(run, here):
+    code, out, err = run("explain", here, here / "a.png", "--device", "abacus")
+    assert code == 2 and out == "" and "abacus" in err and not Path("explained").exists()
+    assert run("explain", here, here / "a.png", "--device", "cpu", "--method", "saliency")[0] == 0
+
+
+def test_a_picture_whose_name_is_not_text(run, here):
+    name = os.fsdecode(b"\xff.png")
+    Path(name).write_bytes((here / "a.png").read_bytes())
+    code, out, err = run("explain", here, name, "--method", "saliency")
+    assert code == 0 and out.startswith("\ufffd.png: "), err
+    assert Path("explained/_-saliency.png").is_file()
+
+
 def test_both_classes_of_a_detector_by_name_and_number(run, here):
     def score(target):
         options = ("--method", "saliency", "--json", "--out", "x", "--target", target)

@@ -88,12 +88,22 @@ def test_progress(pair, method, options, passes):
 @pytest.mark.parametrize(("method", "options", "message"), [
     (vis.integrated_gradients, {"steps": 0}, "steps must be"),
     (vis.integrated_gradients, {"steps": 2.0}, "steps must be"),
-    (vis.integrated_gradients, {"baseline": np.zeros(7)}, "baseline must be .* got shape"),
+    (vis.integrated_gradients, {"baseline": np.zeros(7)}, "baseline of shape .* does not broadcast"),
     (vis.smooth_grad, {"samples": 0}, "samples must be"),
+    (vis.integrated_gradients, {"baseline": float("nan")}, "baseline holds values that are infinite or not a number"),
     (vis.var_grad, {"noise": -0.1}, "noise must be"),
+    (vis.var_grad, {"noise": "a"}, "noise must be a number of at least 0, got 'a'"),
+    (vis.smooth_grad, {"seed": None}, "seed must be an int of at least 0, got None"),
     (vis.smooth_grad, {"noise": float("nan")}, "noise must be"),
 ])  # fmt: skip
 def test_wrong_arguments(method, options, message):
     model = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(12, 1))
     with pytest.raises(ValueError, match=f"{method.__name__}: {message}"):
         method(model, np.ones((2, 2, 2, 3)), **options)
+
+
+@pytest.mark.parametrize("baseline", [None, "1", "black"])
+def test_a_baseline_that_is_no_number_is_refused(baseline):
+    model = mc.nn.Sequential(mc.nn.Flatten(), mc.nn.Linear(12, 1))
+    with pytest.raises(TypeError, match="integrated_gradients: baseline must be a number"):
+        vis.integrated_gradients(model, np.ones((1, 2, 2, 3), np.float32), baseline=baseline)

@@ -1,5 +1,6 @@
 import gc
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -189,7 +190,51 @@ def test_and_so_is_a_function(end, x):
     body = small()
     np.testing.assert_array_equal(vis.saliency(Ends(body, end), x, 1), vis.saliency(body, x, 1))
     after = Ends(body, lambda logits: end(logits) * 1)  # but what is further inside is not
-    assert np.abs(vis.saliency(after, x, 1) - vis.saliency(body, x, 1)).max() > 1e-3
+    np.testing.assert_array_equal(vis.saliency(after, x, 1), vis.saliency(body, x, 1))
+    after = Ends(body, lambda logits: end(logits)[:, 1])  # a part is not
+    with pytest.warns(UserWarning, match="saliency: .* values of a softmax or sigmoid, picked or changed"):
+        found = vis.saliency(after, x, 0)
+    assert np.abs(found - vis.saliency(body, x, 1)).max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [lambda p: p[:, 0], lambda p: p.squeeze(1), lambda p: p.reshape((-1,)),
+                                   lambda p: p.reshape((-1, 1))], ids=["index", "squeeze", "reshape", "same"])
+def test_a_detectors_sigmoid_in_another_shape_is_looked_through(shape, x):
+    body = nn.Sequential(nn.Flatten(), nn.Linear(192, 1))
+    model = Ends(body, lambda logits: shape(F.sigmoid(logits)))
+    np.testing.assert_array_equal(vis.saliency(model, x), vis.saliency(body, x))
+    target = lambda outputs: outputs.reshape((-1,))  # noqa: E731
+    np.testing.assert_array_equal(vis.saliency(model, x, target), vis.saliency(body, x))
+    wanted, found = (vis.deletion_curve(net, x, x, steps=2).scores for net in (body, model))
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_a_gate_within_the_model_is_no_reason_to_warn(x):
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.gate = nn.Linear(192, 5), nn.Linear(192, 5)
+
+        def forward(self, x):
+            x = x.flatten(1)
+            return self.fc(x) * F.sigmoid(self.gate(x))
+
+    assert vis.saliency(Gated(), x, 1).any()
+
+
+def test_threads_that_look_into_one_model_wait_for_each_other(x):
+    model = small()
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    methods = [lambda: vis.saliency(model, x, 1), lambda: vis.guided_backprop(model, x, 1),
+               lambda: vis.activations(model, x)["6"], lambda: vis.grad_cam(model, x, 1, relu=False)]
+    wanted = [method() for method in methods]
+    with ThreadPoolExecutor(4) as pool:
+        for rounds in [[pool.submit(method) for method in methods] for _ in range(20)]:
+            for done, right in zip(rounds, wanted, strict=True):
+                np.testing.assert_array_equal(done.result(), right)
+    assert model.training and not any(module._forward_hooks for module in model.modules())
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 def test_a_sigmoid_that_would_be_fused(x):
@@ -209,6 +254,7 @@ def test_a_sigmoid_that_would_be_fused(x):
     ({"x": np.ones((2, 8, 8, 3), np.float16)}, TypeError, "x must be float32 or float64, got float16"),
     ({"x": np.ones(3)}, ValueError, r"x must be a batch, .* got shape \(3,\); x\[None\] is a batch"),
     ({"x": np.ones((0, 8, 8, 3))}, ValueError, "x is empty"),
+    ({"x": np.full((2, 8, 8, 3), np.nan)}, ValueError, "x holds values that are infinite or not a number, .* 0, 1"),
     ({"target": 5}, ValueError, "target 5 is out of range, the model has 5 outputs, counted from 0"),
     ({"target": -1}, ValueError, "target -1 is below 0"),
     ({"target": [1]}, ValueError, r"target has shape \(1,\), expected \(2,\)"),

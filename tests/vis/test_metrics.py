@@ -153,3 +153,15 @@ def test_curves_run_on_models_with_several_kinds_of_layers():
         shares = model(mc.tensor(x)).numpy()
     np.testing.assert_allclose(curve.scores[:, 0], shares.max(axis=1), rtol=1e-5)  # the softmax once, not twice
     assert model.training
+
+
+def test_roads_noise_of_a_picture_does_not_depend_on_the_others():
+    random = np.random.default_rng(3)
+    model, x, maps = weighing(random.random((6, 6))), random.random((1, 6, 6, 1), np.float32), random.random((1, 6, 6))
+    alone = vis.road(model, x, maps, noise=0.1)
+    found = vis.road(model, np.concatenate([x, 1 - x]), np.concatenate([maps, -maps]), noise=0.1)
+    np.testing.assert_allclose(found.most[:1], alone.most, rtol=1e-6)
+    np.testing.assert_allclose(found.least[:1], alone.least, rtol=1e-6)
+    for options in ({"noise": "a"}, {"noise": -1}, {"seed": None}):
+        with pytest.raises(ValueError, match=f"road: {next(iter(options))} must be"):
+            vis.road(model, x, maps, **options)

@@ -70,6 +70,8 @@ def test_what_is_there(opened):
     assert page.get_by_role("table").first.inner_text().split("\n")[0] == "What the network says"
     assert page.get_by_role("cell", name="70.0%").count() == 2
     assert page.get_by_role("img", name="Grad-CAM over picture 0.png").count() == 1
+    original = page.get_by_role("img", name="The picture picture 0.png, 32 by 32 pixels").bounding_box()
+    assert original["width"] == pytest.approx(original["height"]) and original["width"] > 100
     assert page.get_by_role("img", name="Deletion curve of Saliency").count() == 2
     for image in page.locator("img").all():
         assert image.evaluate("image => image.complete && image.naturalWidth > 0")
@@ -168,4 +170,5 @@ def test_nothing_is_cut_off_on_a_small_screen(opened, width):
 def test_without_a_script_every_layer_is_shown(opened):
     page = opened(java_script_enabled=False)
     assert page.locator("[role=tabpanel]:visible").count() == 12
+    assert page.locator("input:visible").count() == 0  # sliders would do nothing
     assert page.locator(".strip").first.is_hidden() and page.get_by_text("0 Conv2d").first.is_visible()

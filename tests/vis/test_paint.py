@@ -56,6 +56,11 @@ def test_attributions_are_summed_over_channels():
     np.testing.assert_allclose(paint.as_map(values), values[..., 0] + values[..., 1] + values[..., 2])
 
 
+def test_a_map_may_be_a_region():
+    region = np.eye(4, dtype=bool)
+    assert (paint.clear(region) == paint.clear(region.astype(float))).all()
+
+
 @pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((0, 4)), np.full((2, 2), np.nan), np.full((2, 2), np.inf)])
 def test_what_is_no_map_is_refused(bad):
     with pytest.raises(ValueError, match="map"):
@@ -75,6 +80,7 @@ def test_the_picture_shows_through_where_a_map_says_nothing():
 
 @pytest.mark.parametrize(("picture", "values", "opacity", "said"), [
     (np.zeros((4, 4, 3)), np.zeros((4, 5)), 0.5, r"\(4, 5\), expected that of the picture, \(4, 4\)"),
+    (np.zeros((4, 4, 3)), np.zeros((2, 2)), 0.5, "upsample=True"),
     (np.zeros((4, 4, 3)), np.zeros((4, 4)), 1.5, "opacity"),
     (np.zeros((4, 4, 2)), np.zeros((4, 4)), 0.5, "picture"),
     (np.full((4, 4, 3), 2.0), np.zeros((4, 4)), 0.5, "0 to 1"),

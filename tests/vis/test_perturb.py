@@ -125,6 +125,9 @@ def test_progress_counts_passes(model, x):
     ({"window": (4, 4, 4)}, "window must be one or 2 ints"),
     ({"window": 4, "stride": 5}, "stride 5 is above window 4"),
     ({"baseline": np.zeros((5, 5))}, "baseline of shape .5, 5. does not broadcast"),
+    ({"window": 4.0}, "window must be one or 2 ints of at least 1, got 4.0"),
+    ({"window": True}, "window must be one or 2 ints"),
+    ({"baseline": float("nan")}, "baseline holds values that are infinite or not a number"),
     ({"baseline": "black"}, "baseline must be a number, an array, 'mean' or"),
     ({"target": 5}, "target 5 is out of range"),
 ])  # fmt: skip
@@ -138,3 +141,16 @@ def test_features_must_fit_the_picture(model, x):
         vis.feature_ablation(model, x, features=np.zeros((4, 4), int))
     with pytest.raises(ValueError, match="a block must have at least 1 pixel"):
         vis.feature_ablation(model, x, features=0)
+    with pytest.raises(ValueError, match="features must be the size of a block"):
+        vis.feature_ablation(model, x, features=True)
+    np.testing.assert_array_equal(vis.feature_ablation(model, x, 1, np.int64(4)), vis.feature_ablation(model, x, 1, 4))
+    np.testing.assert_array_equal(vis.occlusion(model, x, 1, np.int64(4)), vis.occlusion(model, x, 1, 4))
+
+
+def test_rows_of_numbers_have_no_places():
+    linear = nn.Linear(6, 2)
+    for method in (vis.occlusion, vis.feature_ablation):
+        with pytest.raises(ValueError, match=f"{method.__name__}: x must be pictures .* got shape .3, 6."):
+            method(linear, np.ones((3, 6), np.float32), 1)
+    with pytest.raises(ValueError, match="baseline 'mean' is for pictures"):
+        vis.integrated_gradients(linear, np.ones((3, 6), np.float32), 1, baseline="mean")

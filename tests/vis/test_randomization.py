@@ -131,6 +131,30 @@ def test_what_does_not_fit_is_refused(model, x):
         vis.randomization_check(model, x, lambda model, x, target: np.zeros(3))
 
 
+def test_a_map_that_only_changes_its_sign_stays(model, x):
+    signs = iter([1, -1, 1, -1])
+    found = vis.randomization_check(model, x, lambda model, x, target: x * next(signs))
+    assert found.rank_correlation[0] == pytest.approx(-1) and found.kept == pytest.approx(1) and not found.passed
+
+
+def test_constant_maps_are_counted_and_those_of_the_trained_model_left_out(model, x):
+    with pytest.raises(ValueError, match="one value everywhere for the .* picture 0, 1, 2: there is none"):
+        vis.randomization_check(model, x, lambda model, x, target: np.zeros_like(x))
+    calls = []
+
+    def partly(model, x, target):
+        calls.append(1)
+        maps = x.copy()
+        maps[1] = 0.0  # of all models
+        maps[2] *= len(calls) == 1  # the trained one alone has a map
+        return maps
+
+    with pytest.warns(UserWarning, match="trained model, in picture 1: left out"):
+        found = vis.randomization_check(model, x, partly)
+    assert found.constant.tolist() == [[False, True, False]] + [[False, True, True]] * 3
+    assert found.kept == pytest.approx(0.5)  # one map stays, one goes
+
+
 def test_rank_correlation_is_spearmans():
     from scipy.stats import spearmanr
 

@@ -10,7 +10,7 @@ import minicnn as mc
 from minicnn import nn, vis
 from minicnn.nn import functional as F
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:grad_cam")]  # of maps of zeros
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:grad_cam", "ignore:randomization_check")]  # zeros
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,68 @@ def test_the_numbers_are_those_of_the_class(detector, target):
 def test_layers_that_only_pass_on_are_left_out(detector):
     found = report.explain(detector, PIXELS, report.find(["saliency"]), DETECTOR)
     assert [seen.name for seen in found.layers] == ["0", "1", "3", "5"]
-    assert found.layers[0].output.shape == (14, 14, 4) and found.layers[-1].output.shape == (1,)
-    silent = report.LayerSeen("x", "ReLU", np.zeros((3, 3, 4)) + np.array([0, 0, 1, 0]))
+    assert found.layers[0].shape == (14, 14, 4) and found.layers[-1].shape == (1,)
+    silent = report.LayerSeen.of("x", "ReLU", np.zeros((3, 3, 4)) + np.array([0, 0, 1, 0]))
     assert silent.silent == 0.75
+
+
+def test_slopes_are_ranked_by_their_steepness_and_called_slopes(detector, tmp_path):
+    """A gradient says which way to change a pixel; what it has in three channels may cancel."""
+    saliency, integrated = (report.find([name]) for name in ("saliency", "integrated_gradients"))
+    found = report.explain(detector, PIXELS, saliency, DETECTOR)
+    x = PIXELS[None] / np.float32(255)
+    steepness = np.abs(mc.vis.saliency(detector, x, 0)).max(axis=-1)
+    expected = mc.vis.deletion_curve(detector, x, steepness, lambda outputs: nn.functional.sigmoid(outputs[:, 0]))
+    np.testing.assert_allclose(found.maps[0].deletion, expected.scores[0], rtol=1e-5)
+    report.write_report(tmp_path, [found], "model")
+    page = (tmp_path / "index.html").read_text()
+    assert "<br>darker helps<" in page and "<br>against<" not in page and "most for it" not in page
+    report.write_report(tmp_path, [report.explain(detector, PIXELS, integrated, DETECTOR)], "model")
+    page = (tmp_path / "index.html").read_text()
+    assert "<br>against<" in page and "darker helps<" not in page
+
+
+@pytest.mark.parametrize(("right", "noted"), [(-0.99, True), (1.0, False)])
+def test_a_grad_cam_whose_gradients_cancel_has_a_note(right, noted, tmp_path):
+    """Bright pixels, 3 each, at the left, where the gradient is 1: the score is 384, and Grad-CAM, which has the mean
+    of the gradients everywhere, adds up to 384 times that mean."""
+    model = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.Flatten(), nn.Linear(256, 1, bias=False))
+    nn.init.constant_(model[0].weight, 1.0)
+    model[2].weight.detach().copy_(np.tile(np.float32([1] * 8 + [right] * 8), 16)[:, None])
+    picture = np.zeros((16, 16, 3), np.uint8)
+    picture[:, :8] = 255
+    found = report.explain(model, picture, report.find(["grad_cam", "hires_cam"]), DETECTOR)
+    assert found.score == pytest.approx(384) and [one.note != "" for one in found.maps] == [noted, False]
+    report.write_report(tmp_path, [found], "model")
+    assert ("adds up to 1.9, next to a score of 384" in (tmp_path / "index.html").read_text()) is noted
+
+
+def test_windows_are_as_many_on_both_sides_of_any_picture():
+    (method,) = report.find(["occlusion"])
+    assert report._options(method, None, (64, 64, 3)) == {"window": [8, 8], "stride": [4, 4]}
+    assert report._options(method, None, (32, 224, 3)) == {"window": [4, 28], "stride": [2, 14]}
+
+
+@pytest.mark.parametrize("name", ["\udcff.png", "a" * 250 + ".png", "\u4e16" * 80 + ".png"])
+def test_awkward_names_of_pictures(detector, tmp_path, name):
+    seen = report.explain(detector, PIXELS, report.find(["saliency"]), DETECTOR, name)
+    told = report.write_report(tmp_path, [seen, seen], "model")
+    assert len({found["file"] for image in told["images"] for found in image["layers"]}) == 2 * len(seen.layers)
+    assert (tmp_path / "index.html").read_text(encoding="utf-8").endswith("</html>\n")
+    json.dumps(told)
+
+
+def test_names_of_layers_are_no_paths(tmp_path):
+    mc.manual_seed(0)
+    model = nn.Sequential()
+    for name, layer in (("a/b", nn.Flatten()), ("a_b", nn.Linear(768, 4)), ("/c", nn.Linear(4, 1))):
+        model.add_module(name, layer)
+    told = report.write_report(tmp_path / "out", [report.explain(model, PIXELS, report.find(["saliency"]), DETECTOR)],
+                               "model")
+    (image,) = told["images"]
+    assert [one["file"] for one in image["layers"]] == ["picture-layer-a_b.png", "picture-layer-a_b-2.png",
+                                                        "picture-layer-_c.png"]
+    assert [one["layer"] for one in image["layers"]] == ["a/b", "a_b", "/c"]
 
 
 def test_a_class_of_several(detector):
