@@ -17,7 +17,7 @@ SMALL = {
     "deep_dream": ["--run", "runs/smile", "--steps", "1"],
     "explain_smiles": ["runs/smile", "--faces", "3"],
     "filters_of_every_depth": ["runs/smile", "--count", "4", "--steps", "2"],
-    "gallery": ["--smile", "runs/smile", "--cifar10", "runs/cifar10", "--small"],
+    "gallery": ["--smile", "runs/smile", "--cifar10", "runs/cifar10", "--small", "--out", "."],
     "inside_cifar10": ["runs/cifar10", "--steps", "2"],
     "tanks": ["--faces", "96", "--epochs", "1"],
 }  # fmt: skip
