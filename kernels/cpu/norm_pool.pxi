@@ -102,21 +102,10 @@ cdef void normalise_places(const real* x, real* z, const Windows* w, const Chunk
 cdef void largest_places(const real* z, const Windows* w, const Chunk* chunk, real* best,
                          real* where) noexcept nogil:
     """The maximum of each window and channel, and its place."""
-    cdef Py_ssize_t across = chunk.width, down = chunk.count * w.columns * across, q, r, s, c, to
-    cdef const real* corner
+    cdef Py_ssize_t width = chunk.width, q
+    cdef MaxTaps taps = MaxTaps(0, w.rows, 0, w.columns, w.columns, chunk.count * w.columns * width, width)
     for q in range(chunk.count):
-        corner = z + q * w.columns * across
-        to = q * across
-        if w.rows == 2 and w.columns == 2:
-            max_of_4(corner, down, across, across, best + to, where + to)
-            continue
-        for c in range(across):
-            best[to + c] = -INFINITY
-            where[to + c] = 0
-        for r in range(w.rows - 1, -1, -1):
-            for s in range(w.columns - 1, -1, -1):
-                for c in range(across):
-                    visit(corner[r * down + s * across + c], r * w.columns + s, &best[to + c], &where[to + c])
+        max_of_window(z + q * w.columns * width, &taps, width, best + q * width, where + q * width)
 
 
 cdef inline void drop_places(real* best, real* where, Py_ssize_t n, const uint32_t* words, uint32_t threshold,

@@ -85,40 +85,20 @@ cdef inline Py_ssize_t operations(const Pool* pool) noexcept nogil:
 
 # --------------------------------------------------------------------------------------------------- max pooling
 
-cdef inline void max_of_any(const real* x, Py_ssize_t corner, const Span* rows, const Span* columns,
-                            Py_ssize_t kernel_width, Py_ssize_t down, Py_ssize_t across, Py_ssize_t width, real* best,
-                            real* where) noexcept nogil:
-    """Any window with tap 0 at x[corner], or part of one; -infinity at tap 0 if there is no part."""
-    cdef Py_ssize_t r, s, c
-    for c in range(width):
-        best[c] = -INFINITY
-        where[c] = 0
-    for r in range(rows.end - 1, rows.first - 1, -1):
-        for s in range(columns.end - 1, columns.first - 1, -1):
-            for c in range(width):
-                visit(x[corner + r * down + s * across + c], r * kernel_width + s, &best[c], &where[c])
-
-
 cdef inline void max_places(const real* x, real* y, place* position, const Pool* pool, const Span* rows, Py_ssize_t q0,
                             Py_ssize_t count, Py_ssize_t width) noexcept nogil:
     """`count` windows from column q0 on. x: the picture, y and position: the first window, from the same channel."""
     cdef real best[CHUNK]
     cdef real where[CHUNK]
-    cdef Py_ssize_t down = pool.dilation[0] * pool.width * pool.channels, across = pool.dilation[1] * pool.channels
     cdef Py_ssize_t q, corner, i
     cdef Span columns
-    cdef bint whole
+    cdef MaxTaps taps
     for q in range(count):
         columns = span(pool, 1, q0 + q)
         corner = (rows.start * pool.width + columns.start) * pool.channels
-        whole = is_whole(pool, rows, &columns)
-        if whole and pool.kernel[0] == 2 and pool.kernel[1] == 2:
-            max_of_4(x + corner, down, across, width, best + q * width, where + q * width)
-        elif whole and pool.kernel[0] == 3 and pool.kernel[1] == 3:
-            max_of_9(x + corner, down, across, width, best + q * width, where + q * width)
-        else:
-            max_of_any(x, corner, rows, &columns, pool.kernel[1], down, across, width, best + q * width,
-                       where + q * width)
+        taps = MaxTaps(rows.first, rows.end, columns.first, columns.end, pool.kernel[1],
+                       pool.dilation[0] * pool.width * pool.channels, pool.dilation[1] * pool.channels)
+        max_of_window(x + corner, &taps, width, best + q * width, where + q * width)
     memcpy(y, best, count * width * sizeof(real))
     if pool.rectified:
         for i in range(count * width):
