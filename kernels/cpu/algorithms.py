@@ -8,8 +8,8 @@ import numpy as np
 
 # What the parts of a convolution cost, measured with AVX2, in multiply-adds of the register tile (winograd.h and
 # conv_winograd.pxi tell what they are). The others are the products themselves.
-TRANSFORMED_NUMBER = 12.0  # of the picture, of the output or of a gradient: one number of a square, per channel
-TRANSFORMED_TAP = {36: 25.0, 16: 15.0}  # of the filters, to so many numbers: one tap of one filter in one channel
+TRANSFORMED_NUMBER = {64: 14.0, 36: 12.0, 16: 12.0}  # of a picture or a gradient: one of so many of a square, per channel
+TRANSFORMED_TAP = {64: 20.0, 36: 25.0, 16: 15.0}  # of the filters, to so many numbers: one tap of one filter in one channel
 READ_NUMBER = 10.0  # of filters prepared long ago: one number, from memory
 ROWS, COLUMNS, LANES = 6, 16, 8  # of the tile and of a vector: fewer cost as much,
 HALF = 12  # but filters that fit one vector as much as this many
@@ -40,20 +40,20 @@ def costs(name: str, sizes: Mapping[str, int], prepared: bool = False) -> tuple[
     """(direct, winograd): the estimated costs of a convolution kernel that Winograd's algorithm can do.
 
     prepared: whether the filters have been packed or transformed before. Then they are read from memory, in which
-    Winograd's are larger, 36 numbers for 9 or 25 taps, or 16 for 9.
+    Winograd's are larger, 36 numbers for 9 taps and 64 for 25, or 16 for 9.
     """
     taps, channels, filters, pixels = sizes["R"] ** 2, sizes["C"], sizes["K"], (sizes["P"], sizes["Q"])
     if name == "conv2d_input_grad":
         channels, filters, pixels = filters, channels, (sizes["H"], sizes["W"])
     columns = _up(filters, COLUMNS)
     direct = sizes["N"] * pixels[0] * pixels[1] * taps * channels * (HALF if filters <= LANES else columns)
-    points, squares = 36, _squares(sizes["N"], pixels, 7 - sizes["R"])
+    points, squares = 36 if taps == 9 else 64, _squares(sizes["N"], pixels, 4)
     few = taps == 9 and squares <= FEW_SQUARES and points * channels * filters > MANY_NUMBERS
     if few and name != "conv2d_weight_grad":
         points, squares = 16, _squares(sizes["N"], pixels, 2)
     products = points * _up(squares, ROWS) * channels * columns
     transformed = points * squares * (_up(channels, LANES) + _up(filters, LANES))
-    winograd = products + transformed * TRANSFORMED_NUMBER
+    winograd = products + transformed * TRANSFORMED_NUMBER[points]
     if prepared:
         return direct + taps * channels * columns * READ_NUMBER, winograd + points * channels * columns * READ_NUMBER
     return direct, winograd + taps * channels * columns * TRANSFORMED_TAP[points]

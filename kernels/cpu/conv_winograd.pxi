@@ -1,37 +1,33 @@
 # Winograd's convolution: 3x3 and 5x5 filters with stride 1. float only: it loses digits that float64 is there to check.
 #
-# The output is cut into squares, 4x4 pixels for 3x3 filters and 2x2 for 5x5. Each is made from 6x6 inputs, which are
-# transformed into 36 numbers a channel (winograd.h); so are the filters. What was a sum over taps and channels becomes
-# 36 sums over channels: for each of the 36 points a matrix product on the register tile, squares by filters. The
+# The output is cut into squares of 4x4 pixels. Each is made from 6x6 inputs, or 8x8 for 5x5 filters, which are
+# transformed into 36 or 64 numbers a channel, its points (winograd.h); so are the filters. What was a sum over taps and
+# channels becomes a sum over channels for each point: a matrix product on the register tile, squares by filters. The
 # products are transformed back into pixels.
 #
 # A picture of a few squares uses each filter but a few times: the time is that of reading the filters. Where they are
 # many, it is cut into squares of 2x2 pixels, whose filters are 16 numbers.
 #
-# The gradient by the picture is the same with the filters turned around. The gradient by the filters is 36 products as
-# well, channels by filters, with sums over the squares.
+# The gradient by the picture is the same with the filters turned around. The gradient by the filters is a product for
+# each point as well, channels by filters, with sums over the squares.
 #
 # NaN and infinity spread: they may reach all outputs of the squares whose inputs they are among, and reach no other.
 
 cdef extern from "winograd.h" nogil:
-    enum:
-        WINOGRAD_POINTS
     void winograd_input(int points, Py_ssize_t channels, const float* x, Py_ssize_t row, Py_ssize_t pixel, float* to,
                         Py_ssize_t point)
-    void winograd_output_grad(int n, Py_ssize_t channels, const float* dy, Py_ssize_t row, Py_ssize_t pixel, float* to,
-                              Py_ssize_t point)
-    void winograd_filters(int points, int r, Py_ssize_t filters, const float* w, Py_ssize_t tap, float* to,
-                          Py_ssize_t point)
-    void winograd_filter_grad(int r, Py_ssize_t filters, const float* source, Py_ssize_t point, float* dw,
+    void winograd_output_grad(int points, Py_ssize_t channels, const float* dy, Py_ssize_t row, Py_ssize_t pixel,
+                              float* to, Py_ssize_t point)
+    void winograd_filters(int points, Py_ssize_t filters, const float* w, Py_ssize_t tap, float* to, Py_ssize_t point)
+    void winograd_filter_grad(int points, Py_ssize_t filters, const float* source, Py_ssize_t point, float* dw,
                               Py_ssize_t tap)
-    void winograd_output(int points, int n, Py_ssize_t channels, const float* source, Py_ssize_t point,
-                         const float* bias, const Finish* finish, float* y, Py_ssize_t height, Py_ssize_t width,
-                         Py_ssize_t row, Py_ssize_t pixel)
+    void winograd_output(int points, Py_ssize_t channels, const float* source, Py_ssize_t point, const float* bias,
+                         const Finish* finish, float* y, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row,
+                         Py_ssize_t pixel)
     void winograd_product(Py_ssize_t count, Py_ssize_t channels, const float* squares, Py_ssize_t square,
                           const float* filters, float* m, Py_ssize_t m_square)
 
 cdef enum:
-    PRODUCTS = 36               # WINOGRAD_POINTS along either axis
     FEW_SQUARES = 4             # that many filters are not worth 36 numbers each
     SQUARE_NUMBERS = 98304      # transformed squares that a thread works on: they fit the second-level cache
     BLOCK_SQUARES = 12          # of them, at least
@@ -49,7 +45,8 @@ cdef enum:
     UNITS = 4                   # that are worth sharing out
 
 cdef struct Squares:
-    Py_ssize_t points           # along an axis: 6 or 4
+    Py_ssize_t points           # along an axis: 4, 6 or 8
+    Py_ssize_t products         # of points, along both axes
     Py_ssize_t side             # outputs along a side: 4 or 2
     Py_ssize_t rows, columns    # squares of a picture
     Py_ssize_t count            # of all pictures
@@ -66,13 +63,17 @@ cdef struct Spread:             # steps between points, panels of channels and s
 
 cdef Squares squares_of(const Conv* c, Py_ssize_t points) noexcept nogil:
     cdef Py_ssize_t side = points + 1 - c.R, rows = ceil_div(c.P, side), columns = ceil_div(c.Q, side)
-    return Squares(points, side, rows, columns, c.N * rows * columns)
+    return Squares(points, points * points, side, rows, columns, c.N * rows * columns)
+
+
+cdef Squares large_squares(const Conv* c) noexcept nogil:
+    return squares_of(c, 6 if c.R == 3 else 8)
 
 
 cdef Squares best_squares(const Conv* c) noexcept nogil:
     """Squares to correlate."""
-    cdef Squares squares = squares_of(c, WINOGRAD_POINTS)
-    if c.R == 3 and squares.count <= FEW_SQUARES and PRODUCTS * c.C * c.K > FILTER_NUMBERS:
+    cdef Squares squares = large_squares(c)
+    if c.R == 3 and squares.count <= FEW_SQUARES and squares.products * c.C * c.K > FILTER_NUMBERS:
         squares = squares_of(c, 4)
     return squares
 
@@ -82,7 +83,7 @@ cdef Py_ssize_t whole_vectors(Py_ssize_t channels) noexcept nogil:
 
 
 cdef Py_ssize_t odd_lines(Py_ssize_t numbers) noexcept nogil:
-    """So many numbers or some more: an odd number of cache lines. At steps of a power of two the 36 numbers that a
+    """So many numbers or some more: an odd number of cache lines. At steps of a power of two the numbers that a
     transform writes would compete for the same places of the cache."""
     return (ceil_div(numbers * sizeof(float), LINE) | 1) * LINE // sizeof(float)
 
@@ -109,7 +110,7 @@ cdef void transform_squares(const Squares* squares, const Source* source, Py_ssi
                 winograd_input(squares.points, channels, pixels + panel * width, steps.row, steps.pixel,
                                to + panel * spread.panel, spread.point)
             else:
-                winograd_output_grad(squares.side, channels, pixels + panel * width, steps.row, steps.pixel,
+                winograd_output_grad(squares.points, channels, pixels + panel * width, steps.row, steps.pixel,
                                      to + panel * spread.panel, spread.point)
         to += spread.square
 
@@ -134,7 +135,6 @@ cdef struct Correlation:
     const Finish* finish
     float* y
     Squares squares
-    Py_ssize_t products                 # of points, along both axes
     Source source
     Spread spread                       # of the transformed squares of a block
     Py_ssize_t block, chunk             # squares that are transformed, and those that are multiplied, at a time
@@ -159,7 +159,7 @@ cdef void transform_filters(const Correlation* job, Py_ssize_t panel, float* to,
             for s in range(c.S):
                 pack_panel(job.layout, w + r * phase.w_row + s * phase.w_column + first * job.layout.channel,
                            min(width, c.K - panel * width), channels, taps + (r * c.S + s) * channels * width)
-        winograd_filters(job.squares.points, c.R, channels * width, taps, channels * width, to + first * width,
+        winograd_filters(job.squares.points, channels * width, taps, channels * width, to + first * width,
                          job.filter.point)
 
 
@@ -177,7 +177,7 @@ cdef void write_outputs(const Correlation* job, Py_ssize_t first, Py_ssize_t cou
         place = ((n * c.P + p) * c.Q + q) * c.K + filter
         if job.finish:
             finish = finish_at(job.finish, place * sizeof(float))
-        winograd_output(squares.points, squares.side, min(panels * width, c.K - filter), m, job.m.point,
+        winograd_output(squares.points, min(panels * width, c.K - filter), m, job.m.point,
                         job.bias + filter if job.bias else NULL, &finish if job.finish else NULL, job.y + place,
                         min(squares.side, c.P - p), min(squares.side, c.Q - q), c.Q * c.K, c.K)
         m += job.m.square
@@ -192,7 +192,7 @@ cdef void correlate_panel(const Correlation* job, const float* squares, Py_ssize
     if job.filters == NULL:
         filters = <const float*>(own + job.transformed)
         transform_filters(job, panel, <float*>filters, <float*>(own + job.taps))
-    for point in range(job.products):
+    for point in range(job.squares.products):
         winograd_product(count, job.c.C, squares + point * job.spread.point, job.spread.square,
                          filters + point * job.filter.point, m + point * job.m.point, job.m.square)
     write_outputs(job, first, count, panel, 1, m)
@@ -247,7 +247,7 @@ cdef void share_out_points(const Correlation* job, float* transformed, float* m,
     while first < job.squares.count:
         count = min(job.block, job.squares.count - first)
         transform_shared(&job.squares, &job.source, first, count, transformed, &job.spread, start, job.bytes, team)
-        for point in prange(job.products, num_threads=team, schedule="dynamic"):
+        for point in prange(job.squares.products, num_threads=team, schedule="dynamic"):
             for panel in range(job.panels):
                 winograd_product(count, job.c.C, transformed + point * job.spread.point, job.spread.square,
                                  job.filters + point * job.filter.point + panel * job.filter.panel,
@@ -270,18 +270,18 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     job.c, job.phase, job.layout, job.w, job.bias, job.y = c, phase, layout, w, bias, y
     job.finish, job.filters = finish, NULL
     job.squares = best_squares(c)
-    job.products = job.squares.points * job.squares.points
     job.source = Source(x, picture_of(c), phase.top, phase.left, job.squares.points, False)
     job.panels = ceil_div(c.K, width)
     # Many squares and few filters: threads take blocks of squares. Otherwise they share the squares, and take points,
     # or if the filters are too many to be transformed beforehand, panels of them.
-    few_filters = job.panels * job.products * c.C * width <= FILTER_NUMBERS
+    few_filters = job.panels * job.squares.products * c.C * width <= FILTER_NUMBERS
     keep_filters = few_filters or kept is not None
-    most = min(SQUARE_NUMBERS // (job.products * max(1, depth)), job.squares.count // BLOCKS)
+    most = min(SQUARE_NUMBERS // (job.squares.products * max(1, depth)), job.squares.count // BLOCKS)
     by_squares = few_filters and most >= BLOCK_SQUARES
     by_points = keep_filters and not by_squares
     if by_points:
-        most = min(POINT_NUMBERS // max(1, depth), SHARED_NUMBERS // (job.products * (depth + job.panels * width)))
+        most = min(POINT_NUMBERS // max(1, depth),
+                   SHARED_NUMBERS // (job.squares.products * (depth + job.panels * width)))
     elif not by_squares:
         most = SHARED_SQUARES
     job.block = even(job.squares.count, max(TILE_ROWS, most))
@@ -300,11 +300,11 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     # the workspace: squares that are shared, and their products if they are; for each thread a window of the picture,
     # taps, transformed squares or a panel of filters of its own, products; and transformed filters, unless the caller
     # keeps them
-    cdef Py_ssize_t squares_bytes = job.products * job.spread.point * sizeof(float)
-    cdef Py_ssize_t m_bytes = job.products * job.m.point * sizeof(float)
-    cdef Py_ssize_t filters_bytes = job.products * job.filter.point * sizeof(float)
+    cdef Py_ssize_t squares_bytes = job.squares.products * job.spread.point * sizeof(float)
+    cdef Py_ssize_t m_bytes = job.squares.products * job.m.point * sizeof(float)
+    cdef Py_ssize_t filters_bytes = job.squares.products * job.filter.point * sizeof(float)
     cdef Py_ssize_t shared_bytes = 0 if by_squares else squares_bytes + (m_bytes if by_points else 0)
-    job.taps = whole_lines(job.products * depth * sizeof(float))
+    job.taps = whole_lines(job.squares.products * depth * sizeof(float))
     job.transformed = job.taps + whole_lines(c.R * c.S * min(c.C, TAP_CHANNELS) * width * sizeof(float))
     job.multiplied = job.transformed + (squares_bytes if by_squares else 0 if keep_filters else filters_bytes)
     job.bytes = job.multiplied + (0 if by_points else m_bytes)
@@ -343,7 +343,7 @@ cdef struct FilterGrad:
     const Conv* c
     Squares squares
     Source x, dy
-    Spread x_spread, dy_spread          # panels of squares: [36][panels][squares][width]
+    Spread x_spread, dy_spread          # panels of squares: [points][panels][squares][width]
     Py_ssize_t block                    # squares at a time
     Py_ssize_t panels, groups           # of filters; of up to SUM_CHANNELS channels
     Py_ssize_t point                    # steps between the points of a unit of sums: a panel's for a group
@@ -352,7 +352,7 @@ cdef struct FilterGrad:
 
 cdef void add_products(const FilterGrad* job, const float* x, const float* dy, Py_ssize_t count, Py_ssize_t unit,
                        bint add, float* sums, Py_ssize_t* table) noexcept nogil:
-    """sums (+)= the 36 products of some squares, of a group of channels and a panel of filters."""
+    """sums (+)= the products of some squares, of a group of channels and a panel of filters."""
     cdef Py_ssize_t width = tile_width(sizeof(float)), start = 0, channel = unit // job.panels * SUM_CHANNELS
     cdef Py_ssize_t channels = min(SUM_CHANNELS, job.c.C - channel), point, t, i
     cdef Py_ssize_t* places = table + whole_tiles(channels)
@@ -363,7 +363,7 @@ cdef void add_products(const FilterGrad* job, const float* x, const float* dy, P
         places[i] = min(i, channels - 1)
         table[i] = (channel + places[i]) // width * job.x_spread.panel + (channel + places[i]) % width
         places[i] *= width
-    for point in range(PRODUCTS):
+    for point in range(job.squares.products):
         for t in range(ceil_div(channels, TILE_ROWS)):
             i = t * TILE_ROWS
             store.height = min(TILE_ROWS, channels - i)
@@ -379,7 +379,7 @@ cdef void write_taps(const FilterGrad* job, const float* sums, Py_ssize_t unit, 
     cdef Py_ssize_t filter = unit % job.panels * width, filters = min(width, c.K - filter), channel, tap, k
     cdef float* to
     for channel in range(first, min(first + SUM_CHANNELS, c.C)):
-        winograd_filter_grad(c.R, width, sums + (channel - first) * width, job.point, taps, width)
+        winograd_filter_grad(job.squares.points, width, sums + (channel - first) * width, job.point, taps, width)
         for tap in range(c.R * c.S):
             to = dw + (tap * c.C + channel) * c.K + filter
             for k in range(filters):
@@ -389,8 +389,8 @@ cdef void write_taps(const FilterGrad* job, const float* sums, Py_ssize_t unit, 
 cdef void weight_grad_part(const FilterGrad* job, Py_ssize_t part, Py_ssize_t parts, float* dw,
                            char* own) noexcept nogil:
     """One of `parts` partial sums: over some of the blocks."""
-    cdef Py_ssize_t blocks = ceil_div(job.squares.count, job.block), size = PRODUCTS * job.point, index, first, count
-    cdef Py_ssize_t begin = blocks * part // parts, unit
+    cdef Py_ssize_t blocks = ceil_div(job.squares.count, job.block), size = job.squares.products * job.point
+    cdef Py_ssize_t begin = blocks * part // parts, index, first, count, unit
     cdef float* sums = <float*>(own + job.sums)
     cdef float* x = <float*>(own + job.x_squares)
     cdef float* dy = <float*>(own + job.dy_squares)
@@ -422,7 +422,7 @@ cdef void share_out_units(const FilterGrad* job, float* x, float* dy, float* dw,
 
 cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, float* dw) except -1:
     cdef Py_ssize_t width = tile_width(sizeof(float)), size = c.R * c.S * c.C * c.K
-    cdef Py_ssize_t x_panels = ceil_div(c.C, width), square, most, parts, part
+    cdef Py_ssize_t x_panels = ceil_div(c.C, width), products, square, most, parts, part
     cdef int team = threads_for_products(c.N * c.P * c.Q * size)
     cdef FilterGrad job
     cdef bint by_squares
@@ -430,15 +430,16 @@ cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, fl
         memset(dw, 0, size * sizeof(float))
         return 0
     job.c = c
-    job.squares = squares_of(c, WINOGRAD_POINTS)
-    job.x = Source(x, picture_of(c), c.top, c.left, WINOGRAD_POINTS, False)
+    job.squares = large_squares(c)
+    products = job.squares.products
+    job.x = Source(x, picture_of(c), c.top, c.left, job.squares.points, False)
     job.dy = Source(dy, whole_picture(c.P, c.Q, c.K), 0, 0, job.squares.side, True)
     job.panels = ceil_div(c.K, width)
     job.groups = ceil_div(c.C, SUM_CHANNELS)
     job.point = odd_lines(min(c.C, SUM_CHANNELS) * width)
     # Few sums: each thread has its own and takes blocks of squares. Otherwise they take sums, and share the squares.
     by_squares = job.groups * job.panels < UNITS
-    square = PRODUCTS * (x_panels + job.panels) * width
+    square = products * (x_panels + job.panels) * width
     most = max(BLOCK_SQUARES, SUM_NUMBERS // square) if by_squares else max(SUM_SQUARES, SHARED_SUMS // square)
     job.block = whole_tiles(even(job.squares.count, most))
     parts = min(PARTS, ceil_div(job.squares.count, job.block)) if by_squares else 1
@@ -446,13 +447,13 @@ cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, fl
     job.dy_spread = Spread(odd_lines(job.panels * job.block * width), job.block * width, width)
     # the workspace: partial sums or squares that are shared; and for each thread a window of the picture, taps, units
     # of sums, squares of its own, a table of places
-    cdef Py_ssize_t x_bytes = PRODUCTS * job.x_spread.point * sizeof(float)
-    cdef Py_ssize_t dy_bytes = PRODUCTS * job.dy_spread.point * sizeof(float)
+    cdef Py_ssize_t x_bytes = products * job.x_spread.point * sizeof(float)
+    cdef Py_ssize_t dy_bytes = products * job.dy_spread.point * sizeof(float)
     cdef Py_ssize_t partial = whole_lines(parts * size * sizeof(float)) if parts > 1 else 0
     cdef Py_ssize_t shared = partial if by_squares else x_bytes + dy_bytes
-    job.taps = whole_lines(PRODUCTS * max(whole_vectors(c.C), whole_vectors(c.K)) * sizeof(float))
+    job.taps = whole_lines(products * max(whole_vectors(c.C), whole_vectors(c.K)) * sizeof(float))
     job.sums = job.taps + whole_lines(c.R * c.S * width * sizeof(float))
-    job.x_squares = job.sums + PRODUCTS * job.point * sizeof(float) * (job.groups * job.panels if by_squares else 1)
+    job.x_squares = job.sums + products * job.point * sizeof(float) * (job.groups * job.panels if by_squares else 1)
     job.dy_squares = job.x_squares + (x_bytes if by_squares else 0)
     job.table = job.dy_squares + (dy_bytes if by_squares else 0)
     job.bytes = job.table + whole_lines(2 * whole_tiles(min(c.C, SUM_CHANNELS)) * sizeof(Py_ssize_t))

@@ -1,15 +1,17 @@
 /* Winograd's transforms, for vectors of channels (or filters).
 
-   n outputs of a correlation along one axis with r taps, n + r - 1 = 6, cost 6 products instead of n * r:
+   n outputs of a correlation along one axis with r taps cost n + r - 1 products instead of n * r:
 
-       y = A^T ((G g) * (B^T d))        d: 6 inputs, g: r taps, y: n outputs          (the products element by element)
+       y = A^T ((G g) * (B^T d))        d: n + r - 1 inputs, g: r taps, y: n outputs  (the products element by element)
 
-   The idea: two polynomials are multiplied by multiplying their values at enough points. The points are 0, 1, -1, 2, -2
-   and infinity, where the value is the last coefficient. A y and G g are values of polynomials whose coefficients are y
-   and g, the latter divided by the product of the differences to the other points (SCALE6); B^T makes up for it.
-   Along both axes: Y = A^T ((G g G^T) * (B^T d B)) A, 36 products for n x n outputs. The same 6 x 6 inputs serve
-   n = 4 with r = 3, F(4, 3), and n = 2 with r = 5, F(2, 5). Without the points 2 and -2 it is F(2, 3): more products,
-   but fewer numbers to a filter, 16.
+   The idea: two polynomials are multiplied by multiplying their values at enough points. The points are 0, 1, -1, then
+   2, -2, then 1/2, -1/2, and infinity, where the value is the last coefficient. A y and G g are values of polynomials
+   whose coefficients are y and g, the latter divided by the product of the differences to the other points (SCALE4,
+   ...); B^T makes up for it. Along both axes: Y = A^T ((G g G^T) * (B^T d B)) A, for n x n outputs
+
+       F(4, 3)    6 points: 36 products for 16 outputs of 3x3 taps, in the place of 144
+       F(4, 5)    8 points: 64 products for 16 outputs of 5x5 taps, in the place of 400
+       F(2, 3)    4 points: 16 products for 4 outputs of 3x3 taps: more products, but fewer numbers to a filter
 
    Turned around, the same matrices give the gradient by the filters: G^T ((B^T d B) * (A dy A^T)) G.
 
@@ -22,32 +24,35 @@
 #include "tile.h"
 #endif
 
-#define WINOGRAD_POINTS 6 /* at most, along an axis: 6 or 4 */
+#define WINOGRAD_POINTS 8 /* at most, along an axis: 4, 6 or 8 */
 
 #define Vector Vector_float
 #define LANES ((ptrdiff_t)(TILE_BYTES / sizeof(float)))
 #define AT(pointer) (*(Vector *)(pointer))
-#define UNROLL _Pragma("GCC unroll 6")
+#define UNROLL _Pragma("GCC unroll 8")
 #define ROLLED _Pragma("GCC unroll 1")
 
-static const float SCALE6[] = {1 / 4.f, -1 / 6.f, -1 / 6.f, 1 / 24.f, 1 / 24.f, 1};
 static const float SCALE4[] = {-1, 1 / 2.f, 1 / 2.f, 1};
+static const float SCALE6[] = {1 / 4.f, -1 / 6.f, -1 / 6.f, 1 / 24.f, 1 / 24.f, 1};
+static const float SCALE8[] = {-1, -2 / 9.f, -2 / 9.f, 1 / 90.f, 1 / 90.f, 32 / 45.f, 32 / 45.f, 1};
 
 /* ---------------------------------------------------------------------------------------------- along one axis */
 
 /* u = A y: the values of the polynomial y[0] + y[1] a + ... + y[n-1] a^(n-1) at the points. The even powers are the
    same at a and -a, the odd ones have the other sign. */
 TILE_INLINE void values(int points, int n, const Vector *y, Vector *u) {
-    Vector even1 = y[0], odd1 = y[1], even2 = y[0], odd2 = 2.f * y[1];
+    Vector even1 = y[0], odd1 = y[1], even2 = y[0], odd2 = 2.f * y[1], even3 = y[0], odd3 = 0.5f * y[1];
     UNROLL for (int s = 2; s < n; s++) {
+        const float power = 1 << s;
         if (s % 2 == 0)
-            even1 += y[s], even2 += (float)(1 << s) * y[s];
+            even1 += y[s], even2 += power * y[s], even3 += 1 / power * y[s];
         else
-            odd1 += y[s], odd2 += (float)(1 << s) * y[s];
+            odd1 += y[s], odd2 += power * y[s], odd3 += 1 / power * y[s];
     }
     u[0] = y[0];
     u[1] = even1 + odd1, u[2] = even1 - odd1;
-    if (points == 6) u[3] = even2 + odd2, u[4] = even2 - odd2;
+    if (points >= 6) u[3] = even2 + odd2, u[4] = even2 - odd2;
+    if (points == 8) u[5] = even3 + odd3, u[6] = even3 - odd3;
     u[points - 1] = y[n - 1];
 }
 
@@ -55,8 +60,10 @@ TILE_INLINE void values(int points, int n, const Vector *y, Vector *u) {
 TILE_INLINE void sums(int points, int n, const Vector *u, Vector *y) {
     const Vector even1 = u[1] + u[2], odd1 = u[1] - u[2];
     UNROLL for (int s = 0; s < n; s++) {
+        const float power = 1 << s;
         y[s] = s % 2 == 0 ? even1 : odd1;
-        if (points == 6) y[s] += (float)(1 << s) * (s % 2 == 0 ? u[3] + u[4] : u[3] - u[4]);
+        if (points >= 6) y[s] += power * (s % 2 == 0 ? u[3] + u[4] : u[3] - u[4]);
+        if (points == 8) y[s] += 1 / power * (s % 2 == 0 ? u[5] + u[6] : u[5] - u[6]);
     }
     y[0] += u[0];
     y[n - 1] += u[points - 1];
@@ -68,18 +75,27 @@ TILE_INLINE void interpolants(int points, const Vector *d, Vector *u) {
         u[0] = d[2] - d[0];
         u[1] = d[2] + d[1], u[2] = d[2] - d[1];
         u[3] = d[3] - d[1];
-        return;
+    } else if (points == 6) {
+        const Vector even1 = d[4] - 4.f * d[2], odd1 = d[3] - 4.f * d[1];
+        const Vector even2 = d[4] - d[2], odd2 = 2.f * (d[3] - d[1]);
+        u[0] = 4.f * d[0] - 5.f * d[2] + d[4];
+        u[1] = even1 + odd1, u[2] = even1 - odd1;
+        u[3] = even2 + odd2, u[4] = even2 - odd2;
+        u[5] = 4.f * d[1] - 5.f * d[3] + d[5];
+    } else {
+        const Vector even1 = d[2] - 4.25f * d[4] + d[6], odd1 = d[1] - 4.25f * d[3] + d[5];
+        const Vector even2 = 0.25f * d[2] - 1.25f * d[4] + d[6], odd2 = 0.5f * d[1] - 2.5f * d[3] + 2.f * d[5];
+        const Vector even3 = 4.f * d[2] - 5.f * d[4] + d[6], odd3 = 2.f * d[1] - 2.5f * d[3] + 0.5f * d[5];
+        u[0] = d[6] - d[0] + 5.25f * (d[2] - d[4]);
+        u[1] = even1 + odd1, u[2] = even1 - odd1;
+        u[3] = even2 + odd2, u[4] = even2 - odd2;
+        u[5] = even3 + odd3, u[6] = even3 - odd3;
+        u[7] = d[7] - d[1] + 5.25f * (d[3] - d[5]);
     }
-    const Vector even1 = d[4] - 4.f * d[2], odd1 = d[3] - 4.f * d[1];
-    const Vector even2 = d[4] - d[2], odd2 = 2.f * (d[3] - d[1]);
-    u[0] = 4.f * d[0] - 5.f * d[2] + d[4];
-    u[1] = even1 + odd1, u[2] = even1 - odd1;
-    u[3] = even2 + odd2, u[4] = even2 - odd2;
-    u[5] = 4.f * d[1] - 5.f * d[3] + d[5];
 }
 
 TILE_INLINE void scale(int points, Vector *u) {
-    UNROLL for (int i = 0; i < points; i++) u[i] *= points == 6 ? SCALE6[i] : SCALE4[i];
+    UNROLL for (int i = 0; i < points; i++) u[i] *= points == 8 ? SCALE8[i] : points == 6 ? SCALE6[i] : SCALE4[i];
 }
 
 /* --------------------------------------------------------------------------------------------- along both axes */
@@ -122,7 +138,7 @@ TILE_INLINE void along_both_axes(Transform transform, int points, int n, const f
 }
 
 /* The functions below take any number of channels and round it up to whole vectors where nothing is said of its end.
-   A transformed square is points x points vectors, `point` numbers apart. The gradients know 6 points only. */
+   A transformed square is points x points vectors, `point` numbers apart. The gradients know 6 and 8 points only. */
 
 /* points x points pixels of the picture. The next square's come soon; they lie too far apart for the processor to
    guess. */
@@ -136,42 +152,44 @@ TILE_INLINE void any_input(int points, ptrdiff_t channels, const float *x, ptrdi
 
 static void winograd_input(int points, ptrdiff_t channels, const float *x, ptrdiff_t row, ptrdiff_t pixel, float *to,
                            ptrdiff_t point) {
-    if (points == 6)
+    if (points == 4)
+        any_input(4, channels, x, row, pixel, to, point);
+    else if (points == 6)
         any_input(6, channels, x, row, pixel, to, point);
     else
-        any_input(4, channels, x, row, pixel, to, point);
+        any_input(8, channels, x, row, pixel, to, point);
 }
 
-/* n x n pixels of the output's gradient. */
-static void winograd_output_grad(int n, ptrdiff_t channels, const float *dy, ptrdiff_t row, ptrdiff_t pixel, float *to,
-                                 ptrdiff_t point) {
+/* 4x4 pixels of the output's gradient. */
+static void winograd_output_grad(int points, ptrdiff_t channels, const float *dy, ptrdiff_t row, ptrdiff_t pixel,
+                                 float *to, ptrdiff_t point) {
     for (ptrdiff_t k = 0; k < channels; k += LANES)
-        if (n == 4)
+        if (points == 6)
             along_both_axes(OUTPUT_GRAD, 6, 4, dy + k, row, pixel, to + k, 6 * point, point);
         else
-            along_both_axes(OUTPUT_GRAD, 6, 2, dy + k, row, pixel, to + k, 6 * point, point);
+            along_both_axes(OUTPUT_GRAD, 8, 4, dy + k, row, pixel, to + k, 8 * point, point);
 }
 
-/* r x r taps, `tap` numbers apart. */
-static void winograd_filters(int points, int r, ptrdiff_t filters, const float *w, ptrdiff_t tap, float *to,
+/* The taps of filters, `tap` numbers apart: 5x5 to 8 points, 3x3 to 6 or 4. */
+static void winograd_filters(int points, ptrdiff_t filters, const float *w, ptrdiff_t tap, float *to,
                              ptrdiff_t point) {
     for (ptrdiff_t k = 0; k < filters; k += LANES)
         if (points == 4)
             along_both_axes(FILTER, 4, 3, w + k, 3 * tap, tap, to + k, 4 * point, point);
-        else if (r == 3)
+        else if (points == 6)
             along_both_axes(FILTER, 6, 3, w + k, 3 * tap, tap, to + k, 6 * point, point);
         else
-            along_both_axes(FILTER, 6, 5, w + k, 5 * tap, tap, to + k, 6 * point, point);
+            along_both_axes(FILTER, 8, 5, w + k, 5 * tap, tap, to + k, 8 * point, point);
 }
 
-/* The gradient of r x r taps, `tap` numbers apart. */
-static void winograd_filter_grad(int r, ptrdiff_t filters, const float *from, ptrdiff_t point, float *dw,
+/* The gradient of the taps. */
+static void winograd_filter_grad(int points, ptrdiff_t filters, const float *from, ptrdiff_t point, float *dw,
                                  ptrdiff_t tap) {
     for (ptrdiff_t k = 0; k < filters; k += LANES)
-        if (r == 3)
+        if (points == 6)
             along_both_axes(FILTER_GRAD, 6, 3, from + k, 6 * point, point, dw + k, 3 * tap, tap);
         else
-            along_both_axes(FILTER_GRAD, 6, 5, from + k, 6 * point, point, dw + k, 5 * tap, tap);
+            along_both_axes(FILTER_GRAD, 8, 5, from + k, 8 * point, point, dw + k, 5 * tap, tap);
 }
 
 /* The first `count` numbers of a vector. */
@@ -224,16 +242,17 @@ TILE_INLINE void any_output(int points, int n, ptrdiff_t channels, const float *
     }
 }
 
-/* The first `height` x `width` of n x n pixels of the output, exactly `channels` of each. bias, finish: may be NULL. */
-static void winograd_output(int points, int n, ptrdiff_t channels, const float *from, ptrdiff_t point,
-                            const float *bias, const Finish *finish, float *y, ptrdiff_t height, ptrdiff_t width,
-                            ptrdiff_t row, ptrdiff_t pixel) {
+/* The first `height` x `width` of 4x4 pixels of the output (2x2 for 4 points), exactly `channels` of each. bias,
+   finish: may be NULL. */
+static void winograd_output(int points, ptrdiff_t channels, const float *from, ptrdiff_t point, const float *bias,
+                            const Finish *finish, float *y, ptrdiff_t height, ptrdiff_t width, ptrdiff_t row,
+                            ptrdiff_t pixel) {
     if (points == 4)
         any_output(4, 2, channels, from, point, bias, finish, y, height, width, row, pixel);
-    else if (n == 4)
+    else if (points == 6)
         any_output(6, 4, channels, from, point, bias, finish, y, height, width, row, pixel);
     else
-        any_output(6, 2, channels, from, point, bias, finish, y, height, width, row, pixel);
+        any_output(8, 4, channels, from, point, bias, finish, y, height, width, row, pixel);
 }
 
 /* ------------------------------------------------------------------------------------------------ the products */
@@ -264,7 +283,7 @@ TILE_INLINE void product_tile(int rows, ptrdiff_t channels, const float *squares
     }
 }
 
-/* m[s][k] = sum over channels c of squares[s][c] * filters[c][k], for one of the 36 points and a panel of filters.
+/* m[s][k] = sum over channels c of squares[s][c] * filters[c][k], for one of the products and a panel of filters.
 
    The squares are cut into tiles of nearly the same height. Filters come from memory when squares are few: while tiles
    use those of a piece, those behind them are fetched. */

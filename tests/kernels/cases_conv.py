@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -129,8 +130,7 @@ CONVOLUTIONS = {
     "large_depthwise_stride": Convolution((16, 13, 11), 16, 16, (3, 3), (2, 2), ROUND, groups=16),
 }
 
-#: More shapes for the algorithm that works on squares of outputs: 4x4 for 3x3 filters, 2x2 for 5x5 and where a few
-#: squares meet many filters.
+#: More shapes for the algorithm that works on squares of outputs: 4x4, or 2x2 where a few squares meet many 3x3 filters.
 SQUARES = {
     "one_output": Convolution((1, 3, 3), 5, 7),
     "one_square": Convolution((1, 4, 4), 8, 16, padding=ROUND),
@@ -147,6 +147,7 @@ SQUARES = {
     "large_blocks": Convolution((5, 29, 31), 34, 18, padding=ROUND),        # each thread takes squares
     "large_blocks_5x5": Convolution((3, 17, 18), 17, 33, (5, 5), padding=(2, 2, 2, 2)),
     "large_points": Convolution((3, 11, 10), 70, 67, padding=ROUND),        # each thread takes points
+    "large_points_5x5": Convolution((2, 9, 10), 71, 66, (5, 5), padding=(2, 2, 2, 2)),
     "large_shared_blocks": Convolution((18, 8, 8), 1000, 3, padding=ROUND),     # more squares than are shared at a time
     "large_panels": Convolution((130, 3, 3), 180, 170),                     # each thread takes filters
     "large_few_squares": Convolution((1, 6, 5), 181, 190, padding=ROUND),   # squares of 2x2
@@ -167,6 +168,12 @@ SUITS: dict[str, Callable[[Convolution], bool]] = {
 
 def suits_winograd(c: Convolution) -> bool:
     return c.kernel in ((3, 3), (5, 5)) and c.stride == c.dilation == (1, 1) and c.groups == 1
+
+
+def in_squares(c: Convolution) -> int:
+    """Pixels of the 4x4 squares that Winograd's algorithm cuts a picture of the output into. A square with one pixel in
+    the picture is transformed, multiplied and summed up like all others, and rounds as they do."""
+    return 16 * ceil(c.outputs[0] / 4) * ceil(c.outputs[1] / 4)
 
 
 def algorithms(kernel: str, convolution: Convolution) -> tuple[str, ...]:
@@ -227,8 +234,7 @@ def cases() -> Iterator[Case]:
             yield Case("conv2d_forward", label, forward, (c, c.filters % 2 > 0, *EPILOGUES[number % 4]),
                        terms=c.taps * c.channels, **once)
             yield Case("conv2d_input_grad", label, input_grad, (c,), terms=c.taps * c.filters, **once)
-            yield Case("conv2d_weight_grad", label, weight_grad, (c,),
-                       terms=c.size[0] * c.outputs[0] * c.outputs[1], **once)
+            yield Case("conv2d_weight_grad", label, weight_grad, (c,), terms=c.size[0] * in_squares(c), **once)
     for label in ("primes", "past_the_tiles", "groups", "depthwise", "depthwise_33_stride"):
         c = CONVOLUTIONS[label]
         yield Case("conv2d_forward", f"special_{label}", forward_special, (c,), terms=c.taps * c.channels // c.groups,

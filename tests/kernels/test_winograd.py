@@ -45,7 +45,8 @@ def arrays(c: Convolution, mean: float = 0.0) -> list[np.ndarray]:
     Convolution((2, 12, 11), 32, 32, padding=ROUND), Convolution((2, 8, 8), 128, 64),
     Convolution((2, 7, 7), 512, 96, padding=ROUND), Convolution((2, 7, 7), 96, 512, padding=ROUND),
     Convolution((1, 7, 7), 512, 96, padding=ROUND), Convolution((1, 7, 7), 96, 512, padding=ROUND),
-    Convolution((2, 12, 11), 16, 32, (5, 5), padding=(2, 2, 2, 2)), Convolution((1, 9, 9), 256, 48, (5, 5))], ids=str)
+    Convolution((2, 12, 11), 16, 32, (5, 5), padding=(2, 2, 2, 2)), Convolution((1, 9, 9), 256, 48, (5, 5)),
+    Convolution((2, 11, 9), 512, 24, (5, 5)), Convolution((40, 32, 32), 3, 5, (5, 5), padding=(2, 2, 2, 2))], ids=str)
 def test_errors_stay_below_5e_5_of_the_largest_result(c: Convolution, mean: float) -> None:
     inputs = arrays(c, mean)
     exact = results(c, "direct", *(array.astype(np.float64) for array in inputs))
@@ -53,10 +54,10 @@ def test_errors_stay_below_5e_5_of_the_largest_result(c: Convolution, mean: floa
         assert np.abs(got - expected).max() <= 5e-5 * np.abs(expected).max(), name
 
 
-@pytest.mark.parametrize(("size", "reach"), [(3, 4), (5, 2)])
-def test_what_is_not_finite_reaches_the_squares_that_see_it(size: int, reach: int) -> None:
-    """It spoils the outputs whose windows see it, and may spoil their squares (reach: pixels along a side). Other
-    squares and other pictures are as if it weren't there."""
+@pytest.mark.parametrize("size", [3, 5])
+def test_what_is_not_finite_reaches_the_squares_that_see_it(size: int) -> None:
+    """It spoils the outputs whose windows see it, and may spoil their squares of 4x4. Other squares and other pictures
+    are as if it weren't there."""
     c = Convolution((3, 16, 16), 16, 16, (size, size), padding=(size // 2,) * 4)
     x, w, dy = arrays(c)
     clean = results(c, "winograd", x, w, dy)[0]
@@ -65,10 +66,11 @@ def test_what_is_not_finite_reaches_the_squares_that_see_it(size: int, reach: in
     near = slice(5 - size // 2, 6 + size // 2), slice(6 - size // 2, 7 + size // 2)
     assert not np.isfinite(spoilt[1][near]).any()
     seen = np.zeros(clean.shape, bool)
-    for p in range(0, 16, reach):
-        for q in range(0, 16, reach):
-            top, left = p - size // 2, q - size // 2  # of the 6x6 inputs of a square
-            seen[1, p:p + reach, q:q + reach] = top <= 5 < top + 6 and left <= 6 < left + 6
+    inputs = size + 3  # of a square, along a side
+    for p in range(0, 16, 4):
+        for q in range(0, 16, 4):
+            top, left = p - size // 2, q - size // 2
+            seen[1, p:p + 4, q:q + 4] = top <= 5 < top + inputs and left <= 6 < left + inputs
     np.testing.assert_array_equal(spoilt[~seen], clean[~seen])
 
 
