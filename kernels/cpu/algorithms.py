@@ -8,8 +8,8 @@ import numpy as np
 
 # What the parts of a convolution cost, measured with AVX2, in multiply-adds of the register tile (winograd.h and
 # conv_winograd.pxi tell what they are). The others are the products themselves.
-TRANSFORMED_NUMBER = {64: 14.0, 36: 12.0, 16: 12.0}  # of a picture or a gradient: one of so many of a square, per channel
-TRANSFORMED_TAP = {64: 20.0, 36: 25.0, 16: 15.0}  # of the filters, to so many numbers: one tap of one filter in one channel
+TRANSFORMED_NUMBER = {64: 14.0, 36: 12.0, 16: 12.0}  # of a picture or a gradient: one of a square, per channel
+TRANSFORMED_TAP = {64: 20.0, 36: 25.0, 16: 15.0}  # of the filters, to so many: one tap of one filter in one channel
 READ_NUMBER = 10.0  # of filters prepared long ago: one number, from memory
 ROWS, COLUMNS, LANES = 6, 16, 8  # of the tile and of a vector: fewer cost as much,
 HALF = 12  # but filters that fit one vector as much as this many

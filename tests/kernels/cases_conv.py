@@ -130,7 +130,8 @@ CONVOLUTIONS = {
     "large_depthwise_stride": Convolution((16, 13, 11), 16, 16, (3, 3), (2, 2), ROUND, groups=16),
 }
 
-#: More shapes for the algorithm that works on squares of outputs: 4x4, or 2x2 where a few squares meet many 3x3 filters.
+#: More shapes for the algorithm that works on squares of outputs: 4x4, or 2x2 where a few squares meet many 3x3
+#: filters.
 SQUARES = {
     "one_output": Convolution((1, 3, 3), 5, 7),
     "one_square": Convolution((1, 4, 4), 8, 16, padding=ROUND),
