@@ -10,6 +10,11 @@ Nothing moves by itself: an op takes tensors of one device, and what it makes is
 Results agree between devices to rounding, random numbers to the bit. Where Python reads a tensor (`numpy`, `item`,
 `print`, an `if`), it is copied to the CPU, which waits for all that was started before. So do index arrays and masks in
 x[...]; and x[...] = y with either goes by way of the CPU as a whole. Slices stay where they are.
+
+What is wrong with a call's shapes and dtypes is said at once, on every device. What is wrong with the numbers in an
+array - a label that is no class, an index outside - the CPU says at once too; on a GPU one would have to wait for it.
+There the kernel passes over a wrong index, and the error, which names the op, is raised where a tensor is read next: in
+training where the loss is, before the optimizer moves anything.
 """
 
 from importlib.metadata import version

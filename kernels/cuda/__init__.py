@@ -47,3 +47,18 @@ def algorithm(name: str, sizes: dict[str, int], params: dict[str, Any], dtype: n
     from .conv import choose
 
     return choose(name, sizes, params)
+
+
+def check_indices(index: Any, length: int, name: str, ignore: int | None = None) -> None:
+    """Have a kernel look whether all indices are in 0..length-1 or `ignore`. IndexError, naming the op `name`, where an
+    array is read next."""
+    from . import indexing
+
+    indexing.check_indices(index, length, name, ignore)
+
+
+def check_probabilities(x: Any, name: str) -> None:
+    """Have a kernel look whether all of x is from 0 to 1. ValueError, naming the op, where an array is read next."""
+    from . import softmax
+
+    softmax.check_probabilities(x, name)

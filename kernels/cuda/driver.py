@@ -5,7 +5,9 @@ before its kernel is done. It is the device's primary context, which other libra
 """
 
 import ctypes
+import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,8 +45,24 @@ def bindings() -> Any:
     return driver
 
 
+class Event:
+    """A mark in a stream, for as long as somebody holds it."""
+
+    def __init__(self, driver: "Driver", handle: Any) -> None:
+        self.driver, self.handle = driver, handle
+
+    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not ends():
+            with self.driver:
+                self.driver.api.cuEventDestroy(self.handle)
+
+
 class Driver:
-    """The GPU number `ordinal`."""
+    """The GPU number `ordinal`.
+
+    `with driver:` calls go to its context. Which one is current belongs to the thread, and other libraries rely on
+    theirs: the one before comes back.
+    """
 
     def __init__(self, ordinal: int) -> None:
         self.api = bindings()
@@ -61,10 +79,10 @@ class Driver:
         except ValueError as error:
             raise DriverMissing(f"{self.product}: {error}") from error
         self._context = self._ask(self.api.cuDevicePrimaryCtxRetain(self._device))
-        self._enter()
-        self._stream = self._ask(self.api.cuStreamCreate(self.api.CUstream_flags.CU_STREAM_NON_BLOCKING))
+        with self:
+            self._stream = self._ask(self.api.cuStreamCreate(self.api.CUstream_flags.CU_STREAM_NON_BLOCKING))
         self._modules: list[Any] = []  # kept for as long as their kernels may run
-        self._sent: deque[tuple[Any, np.ndarray]] = deque()  # what is on its way to the GPU, and the event behind it
+        self._sent: deque[tuple[Event, np.ndarray]] = deque()  # what is on its way to the GPU, and the event behind it
 
     def _ask(self, result: tuple[Any, ...]) -> Any:
         """The value that came back with an error code."""
@@ -86,23 +104,24 @@ class Driver:
         traffic = 2 * self._attribute("MEMORY_CLOCK_RATE") * 1e3 * self._attribute("GLOBAL_MEMORY_BUS_WIDTH") / 8
         return arithmetic, traffic
 
-    def _enter(self) -> None:
-        """Calls go to the context that is current in this thread. Another GPU's, of another library, is not put back:
-        libraries set theirs before each call, as we do."""
-        self._ask(self.api.cuCtxSetCurrent(self._context))
+    def __enter__(self) -> None:
+        self._ask(self.api.cuCtxPushCurrent(self._context))
+
+    def __exit__(self, *error: object) -> None:
+        self._ask(self.api.cuCtxPopCurrent())
 
     # ---------------------------------------------------------------------------------------------------- memory
 
     def allocate(self, nbytes: int) -> int:
-        self._enter()
-        code, address = self.api.cuMemAlloc(nbytes)
+        with self:
+            code, address = self.api.cuMemAlloc(nbytes)
         if code == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             return 0
         return int(self._ask((code, address)))
 
     def release(self, address: int) -> None:
-        self._enter()
-        self._ask(self.api.cuMemFree(address))  # waits for what is under way
+        with self:
+            self._ask(self.api.cuMemFree(address))  # waits for what is under way
 
     def opened(self, address: int, nbytes: int) -> None:
         """The driver keeps no account of arrays."""
@@ -112,22 +131,22 @@ class Driver:
 
     def write(self, address: int, source: np.ndarray) -> None:
         """Of a copy, for the caller may change the source before the GPU has read it."""
-        self._enter()
         copy = source.copy()
-        self._ask(self.api.cuMemcpyHtoDAsync(address, copy.ctypes.data, copy.nbytes, self._stream))
-        self._sent.append((self.event(), copy))
-        while self._sent and self.api.cuEventQuery(self._sent[0][0])[0] == self.api.CUresult.CUDA_SUCCESS:
-            self._ask(self.api.cuEventDestroy(self._sent.popleft()[0]))
+        with self:
+            self._ask(self.api.cuMemcpyHtoDAsync(address, copy.ctypes.data, copy.nbytes, self._stream))
+            self._sent.append((self.event(), copy))
+            while self._sent and self._is_over(self._sent[0][0]):
+                self._sent.popleft()
 
     def read(self, target: np.ndarray, address: int) -> None:
-        self._enter()
-        self._ask(self.api.cuMemcpyDtoHAsync(target.ctypes.data, address, target.nbytes, self._stream))
-        self.synchronize()
+        with self:
+            self._ask(self.api.cuMemcpyDtoHAsync(target.ctypes.data, address, target.nbytes, self._stream))
+            self.synchronize()
 
     def room(self) -> tuple[int, int]:
         """Bytes that are free, and that there are."""
-        self._enter()
-        code, free, total = self.api.cuMemGetInfo()
+        with self:
+            code, free, total = self.api.cuMemGetInfo()
         self._ask((code,))
         return free, total
 
@@ -136,45 +155,50 @@ class Driver:
     def load(self, compiled: Compiled) -> Any:
         """The kernel as a function of the driver. It is assembled by ptxas where that is installed, which need not be
         as old as the driver, and else by the driver."""
-        self._enter()
         assembled = self.exact == self.capability and find_ptxas() is not None
         image = assemble(compiled.ptx, self.capability).cubin if assembled else compiled.ptx.encode() + b"\0"
-        code, module = self.api.cuModuleLoadData(image)
-        if code == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-            raise MemoryError(f"{self.name}: no memory for the kernel {compiled.name}")
-        if code == self.api.CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
-            raise DriverError(f"{self.name}: the driver is older than the PTX Numba makes; it takes a newer one, or "
-                              "ptxas beside it (pip install nvidia-cuda-nvcc-cu12)")
-        self._modules.append(self._ask((code, module)))
-        return self._ask(self.api.cuModuleGetFunction(module, compiled.name.encode()))
+        with self:
+            code, module = self.api.cuModuleLoadData(image)
+            if code == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+                raise MemoryError(f"{self.name}: no memory for the kernel {compiled.name}")
+            if code == self.api.CUresult.CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+                raise DriverError(f"{self.name}: the driver is older than the PTX Numba makes; it takes a newer one, "
+                                  "or ptxas beside it (pip install nvidia-cuda-nvcc-cu12)")
+            self._modules.append(self._ask((code, module)))
+            return self._ask(self.api.cuModuleGetFunction(module, compiled.name.encode()))
 
     def run(self, loaded: Any, grid: tuple[int, int, int], threads: int, packed: bytes) -> None:
-        self._enter()
         size = ctypes.c_size_t(len(packed))
         address = ctypes.cast(ctypes.c_char_p(packed), ctypes.c_void_p)
         extra = (ctypes.c_void_p * 5)(BUFFER_POINTER, address, BUFFER_SIZE, ctypes.addressof(size), END)
-        self._ask(self.api.cuLaunchKernel(loaded, *grid, threads, 1, 1, 0, self._stream, 0, ctypes.addressof(extra)))
+        with self:
+            self._ask(self.api.cuLaunchKernel(loaded, *grid, threads, 1, 1, 0, self._stream, 0,
+                                              ctypes.addressof(extra)))
 
     def synchronize(self) -> None:
         """Wait until all that was started is done; errors of kernels show here."""
-        self._enter()
-        self._ask(self.api.cuStreamSynchronize(self._stream))
+        with self:
+            self._ask(self.api.cuStreamSynchronize(self._stream))
 
     def wait_for_others(self) -> None:
         """Wait until all that any library started on the GPU is done."""
-        self._enter()
-        self._ask(self.api.cuCtxSynchronize())
+        with self:
+            self._ask(self.api.cuCtxSynchronize())
 
     # ---------------------------------------------------------------------------------------------------- timing
 
-    def event(self) -> Any:
+    def event(self) -> Event:
         """A mark in the stream, at what was asked for last."""
-        self._enter()
-        mark = self._ask(self.api.cuEventCreate(self.api.CUevent_flags.CU_EVENT_DEFAULT))
-        self._ask(self.api.cuEventRecord(mark, self._stream))
+        with self:
+            mark = Event(self, self._ask(self.api.cuEventCreate(self.api.CUevent_flags.CU_EVENT_DEFAULT)))
+            self._ask(self.api.cuEventRecord(mark.handle, self._stream))
         return mark
 
-    def milliseconds(self, first: Any, last: Any) -> float:
+    def _is_over(self, mark: Event) -> bool:
+        return self.api.cuEventQuery(mark.handle)[0] == self.api.CUresult.CUDA_SUCCESS
+
+    def milliseconds(self, first: Event, last: Event) -> float:
         """The GPU's time from one event to another, when that has come."""
-        self._ask(self.api.cuEventSynchronize(last))
-        return self._ask(self.api.cuEventElapsedTime(first, last))
+        with self:
+            self._ask(self.api.cuEventSynchronize(last.handle))
+            return self._ask(self.api.cuEventElapsedTime(first.handle, last.handle))

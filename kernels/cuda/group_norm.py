@@ -16,7 +16,7 @@ from .intrinsics import divide
 from .launcher import launch
 from .layout import SIZES, element, layout, part, place, sum_over
 from .memory import DeviceArray, empty
-from .norm import Optional, column_moments, merge, reading, reading_if, sum_parts, width_of, writing
+from .norm import Optional, column_moments, merge, reading, reading_if, sum_pairs, width_of, writing
 from .reduce import FLOATS, LAYOUTS
 
 #: Settings (real, weighted, biased, width).
@@ -174,7 +174,7 @@ def group_norm_grad(g: DeviceArray, x: DeviceArray, mean: DeviceArray, rstd: Dev
     pictures, places, channels = x.shape
     groups = mean.shape[1]
     firsts, seconds = _place_sums(g, x, mean, rstd)
-    sum_parts(firsts, seconds, dbias, dweight)
+    sum_pairs(firsts, seconds, dbias, dweight)
 
     first, second = (empty(mean.shape, x.dtype, x.device) for _ in range(2))
     how = layout((pictures * groups, channels // groups, 1), split=False)
@@ -196,7 +196,7 @@ def _place_sums(g: DeviceArray, x: DeviceArray, mean: DeviceArray, rstd: DeviceA
     if how.parts == 1:
         return tuple(one.reshape(pictures, channels) for one in sums)
     whole = [empty((pictures, channels), x.dtype, x.device) for _ in range(2)]
-    sum_parts(*sums, *whole)
+    sum_pairs(*sums, *whole)
     return tuple(whole)
 
 

@@ -14,11 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from .compiler import THREADS, Compiled, Variant
-from .memory import Allocator, DeviceArray
+from .faults import Faults
+from .memory import Allocator, DeviceArray, to_device
 
 #: Blocks that a grid may have along each axis.
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_ELEMENTS = 2**32
+#: Small arrays that a device keeps for when they are asked for again.
+CONSTANTS = 64
 LARGEST = float(np.finfo(np.float32).max)
 
 Grid = tuple[int, int, int]
@@ -48,11 +51,29 @@ class Device:
     def __init__(self, backend: Backend) -> None:
         self.backend, self.name = backend, backend.name
         self.allocator = Allocator(backend)
-        self.write, self.read, self.synchronize = backend.write, backend.read, backend.synchronize
+        self.write, self.synchronize = backend.write, backend.synchronize
+        self.faults = Faults(self)
         self._loaded: dict[Variant, tuple[Any, Callable[..., bytes]]] = {}
+        self._constants: dict[Any, DeviceArray] = {}  # the one that was asked for last comes last
 
     def __repr__(self) -> str:
         return f"<device {self.name}>"
+
+    def read(self, target: np.ndarray, address: int) -> None:
+        """Copy from there, when all that was started before is done. What that found wrong is raised (faults.py)."""
+        self.backend.read(target, address)
+        self.faults.raise_found()
+
+    def constant(self, array: np.ndarray) -> DeviceArray:
+        """An array there, only to be read. It is moved once, if it is asked for again before many others are."""
+        content = array.dtype, array.shape, array.tobytes()
+        found = self._constants.pop(content, None)
+        if found is None:
+            found = to_device(array, self)
+            for oldest in list(self._constants)[:len(self._constants) + 1 - CONSTANTS]:
+                self._constants.pop(oldest, None)
+        self._constants[content] = found
+        return found
 
     def load(self, variant: Variant) -> tuple[Any, Callable[..., bytes]]:
         """The kernel as the backend runs it, and what packs its arguments."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from heapq import heappop, heappush
 from math import prod
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,8 @@ class Block:
 
 class Allocator:
     """The memory of one device: takes blocks from its backend, and keeps those that come back for the next array of
-    that size.
+    that size: of several the one at the lowest address, so that a step like the one before has its arrays where that
+    had them.
 
     limit: bytes that arrays and kept blocks may take together; None: as many as the device has.
 
@@ -66,7 +68,7 @@ class Allocator:
         with self._lock:
             shelf = self._shelves.get(room)
             if shelf:
-                address = shelf.pop()
+                address = heappop(shelf)
                 self.kept -= room
             else:
                 address = self._new(nbytes, room)
@@ -98,7 +100,7 @@ class Allocator:
             if not self._reuse:
                 self.backend.release(block.address)
                 return
-            self._shelves.setdefault(block.room, []).append(block.address)
+            heappush(self._shelves.setdefault(block.room, []), block.address)
             self.kept += block.room
 
     def reset_peak(self) -> None:
@@ -180,6 +182,7 @@ class DeviceArray:
         """For others to look at this memory, on streams of theirs: all that was started on it is done."""
         self._gpu()
         self.device.synchronize()
+        self.device.faults.raise_found()
         if isinstance(self.base, Block):
             self.base.lent = True
 

@@ -21,7 +21,7 @@ from .intrinsics import ALL_LANES, load4, position, store4
 from .launcher import cover, launch
 from .layout import SIZES, element, lanes_apart, layout, part, place, slots, sum_over
 from .memory import DeviceArray, empty
-from .reduce import FLOATS, reduce_sum
+from .reduce import FLOATS
 
 Optional = DeviceArray | None
 
@@ -365,10 +365,41 @@ def slopes(real, name, weighted, biased, width, rectified):
     return slopes
 
 
-def sum_parts(firsts: DeviceArray, seconds: DeviceArray, first: DeviceArray, second: DeviceArray) -> None:
-    """Add up two arrays (parts, sums)."""
-    reduce_sum(firsts.reshape(1, *firsts.shape), first.reshape(1, -1), 1.0)
-    reduce_sum(seconds.reshape(1, *seconds.shape), second.reshape(1, -1), 1.0)
+@kernel(f"firsts: real*, seconds: real*, first: real*, second: real*, {SIZES}")
+def pair_sums(real):
+    """first, second (parts, outputs): the sums of each part of each column of two arrays, in one launch."""
+    def pair_sums(firsts, seconds, first, second, outputs, length, inner, each, bits):
+        shared, shared2 = cuda.shared.array(THREADS, real), cuda.shared.array(THREADS, real)
+        column, number, threads = place(bits, False)
+        row, end = part(column, number, outputs, length, each)
+        at, step = element(column, row, length, inner), uint32(threads * inner)
+        total, total2 = real(0), real(0)
+        while uint32(row + threads) < end:  # four loads on the way at once
+            after = uint32(at + step)
+            total += firsts[at] + firsts[after]
+            total2 += seconds[at] + seconds[after]
+            at, row = uint32(after + step), uint32(row + uint32(2) * threads)
+        if row < end:
+            total += firsts[at]
+            total2 += seconds[at]
+        total = sum_over(total, shared, bits, False)
+        total2 = sum_over(total2, shared2, bits, False)
+        if number == 0 and column < outputs:
+            to = uint32(uint32(cuda.blockIdx.y) * outputs + column)
+            first[to] = total
+            second[to] = total2
+    return pair_sums
+
+
+def sum_pairs(firsts: DeviceArray, seconds: DeviceArray, first: DeviceArray, second: DeviceArray) -> None:
+    """Add up two arrays (length, sums) down their columns."""
+    how = layout((1, *firsts.shape), warps=False)
+    if how.parts > 1:
+        parts = [empty((how.parts, how.outputs), first.dtype, first.device) for _ in range(2)]
+        launch(pair_sums(first.dtype), how.grid, firsts, seconds, *parts, *how.sizes)
+        firsts, seconds = parts
+        how = layout((1, *firsts.shape), split=False, warps=False)
+    launch(pair_sums(first.dtype), how.grid, firsts, seconds, first, second, *how.sizes)
 
 
 def batch_norm_grad(g: DeviceArray, x: DeviceArray, mean: DeviceArray, rstd: DeviceArray, weight: Optional,
@@ -381,7 +412,7 @@ def batch_norm_grad(g: DeviceArray, x: DeviceArray, mean: DeviceArray, rstd: Dev
         firsts, seconds = (empty((how.parts, channels), x.dtype, x.device) for _ in range(2))
     launch(slope_sums(x.dtype, activation, *given), how.grid, g, x, *known, firsts, seconds, *how.sizes)
     if how.parts > 1:
-        sum_parts(firsts, seconds, dbias, dweight)
+        sum_pairs(firsts, seconds, dbias, dweight)
     width = width_of(x)
     how = layout((1, rows, channels // width), warps=False)
     launch(slopes(x.dtype, activation, *given, width, bool(rectified)), how.grid, g, x, *known, dweight, dbias, dx,

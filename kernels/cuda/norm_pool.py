@@ -15,7 +15,7 @@ from .intrinsics import divide
 from .launcher import launch
 from .layout import SIZES, element, layout, part, place, sum_over
 from .memory import DeviceArray, empty
-from .norm import Optional, dx_maker, finished, reading, reading_if, sum_parts, variants, width_of, writing
+from .norm import Optional, dx_maker, finished, reading, reading_if, sum_pairs, variants, width_of, writing
 from .random import philox
 from .reduce import FLOATS
 
@@ -245,7 +245,7 @@ def batch_norm_pool_grad(g: DeviceArray, position: DeviceArray, x: DeviceArray, 
     launch(pool_sums(x.dtype, activation, *given), how.grid, g, position, x, *known, firsts, seconds, _scale(p), *sizes,
            *how.sizes)
     if how.parts > 1:
-        sum_parts(firsts, seconds, dbias, dweight)
+        sum_pairs(firsts, seconds, dbias, dweight)
     width, down, across = width_of(x), -(-high // kernel[0]), -(-wide // kernel[1])
     how = layout((1, pictures * down * across, channels // width), warps=False)
     launch(pool_slopes(x.dtype, activation, *given, width, bool(rectified)), how.grid, g, position, x, *known, dweight,

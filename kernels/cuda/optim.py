@@ -4,7 +4,8 @@ Most of a model's arrays are small, and a launch for each would take longer than
 a row a parameter: the addresses of it, of its gradient and of what the optimizer remembers, how many elements they
 have, and the number of the first block that works on them. A block takes CHUNK neighbouring elements of one row, which
 it finds by bisection; its threads read neighbouring addresses, each thread several, so that many reads are under way at
-once. The arithmetic is the processor's, in the same order.
+once. Gradients are made anew in each step, but lie where those of the step before lay (memory.py): the table is moved
+to the device once. The arithmetic is the processor's, in the same order.
 """
 
 import math
@@ -18,7 +19,7 @@ from numba.cuda.extending import intrinsic
 
 from .compiler import THREADS, Variant, kernel
 from .launcher import cover, launch
-from .memory import DeviceArray, to_device
+from .memory import DeviceArray
 
 EACH = 4  # elements of a thread
 CHUNK = EACH * THREADS
@@ -75,7 +76,7 @@ def _run(rows: list[Row], variant: Variant, *params: Any) -> None:
             line[COUNT], line[FIRST_BLOCK] = row[0].size, blocks
             blocks += cover(row[0].size, CHUNK)
         if some:
-            launch(variant, blocks, to_device(table, some[0][0].device), len(some), *params)
+            launch(variant, blocks, some[0][0].device.constant(table), len(some), *params)
 
 
 def _are_apart(arrays: list[DeviceArray]) -> bool:

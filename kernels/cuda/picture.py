@@ -10,7 +10,7 @@ from numba.cuda import libdevice
 
 from .axes import check_size
 from .compiler import THREADS, kernel
-from .indexing import check_indices
+from .indexing import FAULTS, check_indices, expect, wrong
 from .intrinsics import WARP, divide, position, warp_sum
 from .launcher import cover, launch
 from .memory import DeviceArray, empty
@@ -183,20 +183,26 @@ def jitter(x: DeviceArray, brightness: DeviceArray, contrast: DeviceArray, weigh
 # ------------------------------------------------------------------------------------------------------ blending
 
 
-@kernel("x: real*, partner: i64*, share: real*, y: real*, length: u32, n: u32")
+@kernel(f"x: real*, partner: i64*, share: real*, y: real*, pictures: u32, length: u32, n: u32, {FAULTS}")
 def blended(real):
-    def blended(x, partner, share, y, length, n):
+    def blended(x, partner, share, y, pictures, length, n, faults, check):
         i = position()
         if i < n:
             picture = divide(i, length)
-            other = uint32(uint32(partner[picture]) * length + (i - picture * length))
-            y[i] = x[i] + share[picture] * (x[other] - x[i])
+            other = partner[picture]
+            if not wrong(other, pictures, faults, check, picture):
+                there = x[uint32(uint32(other) * length + (i - picture * length))]
+                y[i] = x[i] + share[picture] * (there - x[i])
     return blended
 
 
 def blend(x: DeviceArray, partner: DeviceArray, share: DeviceArray, y: DeviceArray) -> None:
-    check_indices(partner, x.shape[0], "blend")
-    launch(blended(x.dtype), cover(x.size), x, partner, share, y, x.shape[1], x.size)
+    pictures, length = x.shape
+    if length:
+        launch(blended(x.dtype), cover(x.size), x, partner, share, y, pictures, length, x.size,
+               *expect(partner, pictures, "blend"))
+    else:
+        check_indices(partner, pictures, "blend")
 
 
 CONTRACTS = {"mirror": mirror, "affine_sample": affine_sample, "jitter": jitter, "blend": blend}

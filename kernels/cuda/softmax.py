@@ -9,7 +9,7 @@ import math
 from numba import cuda, uint32
 
 from .compiler import THREADS, kernel
-from .indexing import check_indices
+from .indexing import FAULTS, expect, note, wrong
 from .intrinsics import divide, position
 from .launcher import cover, launch
 from .layout import SIZES, element, layout, max_over, part, place, sum_over
@@ -96,15 +96,15 @@ def log_softmax_grad(g: DeviceArray, y: DeviceArray, dx: DeviceArray) -> None:
 # ------------------------------------------------------------------------------------------------------- the loss
 
 
-@kernel("log: real*, index: i64*, y: real*, ignore: i64, classes: u32, count: u32")
+@kernel(f"log: real*, index: i64*, y: real*, ignore: i64, classes: u32, count: u32, {FAULTS}")
 def chosen_loss(real):
     """y[m] = -log[m, index[m]], or 0 where index is `ignore`."""
-    def chosen_loss(log, index, y, ignore, classes, count):
+    def chosen_loss(log, index, y, ignore, classes, count, faults, check):
         m = position()
         if m < count:
             chosen = index[m]
             loss = real(0)
-            if chosen != ignore:
+            if chosen != ignore and not wrong(chosen, classes, faults, check, m):
                 loss = -log[uint32(m * classes + uint32(chosen))]
             y[m] = loss
     return chosen_loss
@@ -127,13 +127,30 @@ def chosen_loss_grad(real):
 
 def cross_entropy(x: DeviceArray, index: DeviceArray, y: DeviceArray, log: DeviceArray, ignore: int) -> None:
     rows, classes = x.shape
-    check_indices(index, classes, "cross_entropy", ignore)
     log_softmax(x.reshape(rows, classes, 1), log.reshape(rows, classes, 1))
-    launch(chosen_loss(x.dtype), cover(rows), log, index, y, ignore, classes, rows)
+    launch(chosen_loss(x.dtype), cover(rows), log, index, y, ignore, classes, rows,
+           *expect(index, classes, "cross_entropy"))
 
 
 def cross_entropy_grad(g: DeviceArray, log: DeviceArray, index: DeviceArray, dx: DeviceArray, ignore: int) -> None:
     launch(chosen_loss_grad(g.dtype), cover(dx.size), g, log, index, dx, ignore, dx.shape[1], dx.size)
+
+
+@kernel(f"x: real*, n: u32, {FAULTS}")
+def from_0_to_1(real):
+    def from_0_to_1(x, n, faults, check):
+        i = position()
+        if i < n and not (x[i] >= real(0) and x[i] <= real(1)):
+            note(faults, check, i)
+    return from_0_to_1
+
+
+def check_probabilities(x: DeviceArray, name: str) -> None:
+    """Look at all of x: ValueError, naming the op, if one is not from 0 to 1. It is raised when an array is read."""
+    def not_one(_: int) -> ValueError:
+        return ValueError(f"{name}: input must be probabilities from 0 to 1")
+
+    launch(from_0_to_1(x.dtype), cover(x.size), x, x.size, *x.device.faults.expect(not_one))
 
 
 CONTRACTS = {"softmax": softmax, "softmax_grad": softmax_grad, "log_softmax": log_softmax,

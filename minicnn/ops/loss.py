@@ -4,11 +4,11 @@ from math import prod
 
 import numpy as np
 
-from ..device import to_numpy
 from ..dispatch import dispatch
 from ..tape import Function, op
 from ..tensor import FLOATS, Tensor
 from .arguments import need_float, need_tensor
+from .checks import check_classes, check_probabilities
 from .compare import mask, where
 from .constants import counting
 from .definition import gradients_of_definition
@@ -187,8 +187,7 @@ def binary_cross_entropy(
     [0.0, 100.0, 0.0]
     """
     _same_shape("binary_cross_entropy", input, target)
-    if input.numel() and not (float(input.detach().min().item()) >= 0 and float(input.detach().max().item()) <= 1):
-        raise ValueError("binary_cross_entropy: input must be probabilities from 0 to 1")
+    check_probabilities("binary_cross_entropy", input)
     values = Bce.apply(input, target)
     return _reduced("binary_cross_entropy", values if weight is None else values * weight, reduction)
 
@@ -236,12 +235,6 @@ def _class_rows(name: str, scores: Tensor, target: Tensor, weight: Tensor | None
     return scores.reshape((rows, scores.shape[-1])), target.reshape((rows,))
 
 
-def _check_classes(name: str, target: np.ndarray, classes: int, ignore_index: int) -> None:
-    bad = target[((target < 0) | (target >= classes)) & (target != ignore_index)]
-    if bad.size:
-        raise IndexError(f"{name}: target {bad[0]} is not a class from 0 to {classes - 1}")
-
-
 def _weighted_pick(
     name: str,
     scores: Tensor,
@@ -254,7 +247,7 @@ def _weighted_pick(
     """-weight[t] * scores[t] (smoothed towards the mean over classes), ignored rows left out; the mean is by weight."""
     rows, classes = _class_rows(name, scores, target, weight)
     count = rows.shape[1]
-    _check_classes(name, classes.numpy(), count, ignore_index)
+    check_classes(name, classes, count, ignore_index)
     counted = classes != ignore_index
     safe = where(counted, classes, 0)
     values = -mask(_picked(rows, safe), counted)
@@ -350,7 +343,9 @@ def _plain_cross_entropy(
     """Every row that counts does so alike."""
     values = CrossEntropy.apply(rows, classes, ignore=ignore_index)[0]
     if reduction == "mean":
-        count = int(np.count_nonzero(to_numpy(classes.array) != ignore_index))
+        if values.device != "cpu":  # the number of rows that count stays there: nobody waits for it
+            return values.sum() / (classes != ignore_index).to(values.dtype).sum()
+        count = np.count_nonzero(classes.array != ignore_index)
         return scaled_sum(values, (0,), False, 1.0 / count if count else float("nan"))
     return _reduced("cross_entropy", values, reduction).reshape(shape if reduction == "none" else ())
 
@@ -379,7 +374,7 @@ def multi_margin_loss(
         raise ValueError(f"{name}: p must be 1 or 2, got {p!r}")
     rows, classes = _class_rows(name, input, target, weight)
     count = rows.shape[1]
-    _check_classes(name, classes.numpy(), count, -1 - count)
+    check_classes(name, classes, count)
     others = counting(rows.device, count).reshape((1, count)) != classes.reshape((rows.shape[0], 1))
     gap = rows - _picked(rows, classes).reshape((rows.shape[0], 1)) + margin
     values = mask(gap if p == 1 else gap * gap, others & (gap > 0))

@@ -5,6 +5,7 @@ from math import inf, isfinite
 
 import numpy as np
 
+from ..ops.shape import concat
 from ..tape import no_grad
 from ..tensor import Tensor, tensor
 
@@ -21,7 +22,8 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     norm_type: which norm of all their elements, inf for the largest. Returns the norm before (0 without gradients).
     error_if_nonfinite: raise RuntimeError, before anything changes, if that is infinite or NaN.
     Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm 1. PyTorch's
-    `nn.utils.clip_grad_norm_`, its 1e-6 in the divisor included.
+    `nn.utils.clip_grad_norm_`, its 1e-6 in the divisor included. On a GPU the norm stays there: nothing waits for it,
+    unless error_if_nonfinite asks for it.
 
     >>> import minicnn as mc
     >>> x = mc.tensor([0.0, 0.0], requires_grad=True)
@@ -36,24 +38,40 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     if not norm_type > 0:
         raise ValueError(f"clip_grad_norm_: norm_type must be positive, got {norm_type}")
     gradients = _gradients(parameters)
+    if not gradients:
+        return tensor(0.0)
     with no_grad():
         norm = _norm(gradients, norm_type)
-        if error_if_nonfinite and not isfinite(norm):
-            raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}")
-        factor = max_norm / (norm + 1e-6)
-        if not factor >= 1:  # NaN goes on, and is seen
-            for grad in gradients:
-                grad.copy_(grad * factor)
-    like = {"dtype": gradients[0].dtype, "device": gradients[0].device} if gradients else {"dtype": np.float32}
-    return tensor(norm, **like)
+        if error_if_nonfinite and not isfinite(norm.item()):
+            raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm.item()}")
+        factor = (max_norm / (norm + 1e-6)).clip(max=1.0)  # NaN goes on, and is seen
+        if norm.device == "cpu" and factor.item() == 1:
+            return norm
+        for grad in gradients:  # a factor on a GPU stays there: nobody waits for it
+            grad.copy_(grad * factor.to(grad.device).to(grad.dtype))
+    return norm
 
 
-def _norm(gradients: list[Tensor], norm_type: float) -> float:
-    """The norm of all elements together."""
-    sizes = [grad.abs() for grad in gradients if grad.numel()]
+def _norm(gradients: list[Tensor], norm_type: float) -> Tensor:
+    """The norm of all elements together: of one array of them all, or, where dtypes or devices differ, of the norms of
+    such arrays, beside the first gradient."""
+    alike: dict[tuple[str, np.dtype], list[Tensor]] = {}
+    for grad in gradients:
+        alike.setdefault((grad.device, grad.dtype), []).append(grad.reshape((-1,)))
+    norms = [_norm_of(concat(some), norm_type) for some in alike.values()]
+    first = gradients[0]
+    together = concat([norm.to(first.device).to(first.dtype).reshape((1,)) for norm in norms])
+    return norms[0] if len(norms) == 1 else _norm_of(together, norm_type)
+
+
+def _norm_of(x: Tensor, norm_type: float) -> Tensor:
+    if not x.numel():
+        return x.sum()
     if norm_type == inf:
-        return float(np.max([size.max().item() for size in sizes])) if sizes else 0.0  # np.max: NaN comes through
-    return sum((size if norm_type == 1 else size**norm_type).sum().item() for size in sizes) ** (1 / norm_type)
+        return x.abs().max()
+    if norm_type == 1:
+        return x.abs().sum()
+    return (x * x).sum().sqrt() if norm_type == 2 else (x.abs() ** norm_type).sum() ** (1 / norm_type)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

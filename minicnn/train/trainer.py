@@ -188,6 +188,7 @@ class Trainer:
         loss.backward()
         value = loss.item()  # behind backward, so that a GPU has its launches before one waits for it
         check_finite(value, "loss", f"in epoch {self.epoch + 1}, step {self.step + 1}")
+        self._seen.add(outputs, targets, len(batch[0]), value)  # here, while a GPU has nothing else to do
         if self.clip_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self._lr = self.optimizer.param_groups[0]["lr"]
@@ -196,7 +197,6 @@ class Trainer:
             self.average.update()
         if self.schedule is not None and self.schedule_per == "step":
             self.schedule.step()
-        self._seen.add(outputs, targets, len(batch[0]), value)
         return value
 
     def _end_epoch(self, validation: Batches | None, name: str) -> None:

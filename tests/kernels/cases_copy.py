@@ -39,7 +39,8 @@ READ_ONLY: dict[str, Walk] = {
 TAKES = {
     "one": (1, 1, 1, 1), "primes": (3, 5, 7, 11), "inner_one": (2, 13, 1, 20), "one_to_choose": (5, 1, 17, 3),
     "rows": (1, 7, 33, 5), "take_none": (3, 5, 7, 0), "no_outer": (0, 3, 4, 2), "no_inner": (3, 4, 0, 2),
-    "none_of_none": (2, 0, 3, 0), "large": (3, 50, 40, 401), "large_rows": (1, 1000, 65, 701),
+    "none_of_none": (2, 0, 3, 0), "long_columns": (2, 5, 3, 331), "large": (3, 50, 40, 401),
+    "large_rows": (1, 1000, 65, 701),
     "large_sum": (1, 2, 1, 33013),
 }
 #: O, D, I.
@@ -51,7 +52,7 @@ PICKS = {
 GATHERS = {
     "one": (1, 1, 1, 1), "primes": (3, 5, 7, 11), "inner_one": (5, 13, 1, 20), "one_to_choose": (5, 1, 17, 3),
     "take_none": (3, 5, 7, 0), "no_outer": (0, 3, 4, 2), "no_inner": (3, 4, 0, 2), "block_and_more": (2, 3, 67, 5),
-    "large": (3, 50, 40, 401), "large_rows": (1, 300, 131, 401),
+    "long_columns": (2, 5, 3, 331), "large": (3, 50, 40, 401), "large_rows": (1, 300, 131, 401),
 }
 #: O, D, I, and the columns of each row of the matrix.
 MATRICES: dict[str, tuple[int, int, int, list[list[int]]]] = {

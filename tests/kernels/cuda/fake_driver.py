@@ -36,13 +36,15 @@ class FakeDriver:
         self.attributes = {"COMPUTE_CAPABILITY_MAJOR": capability[0], "COMPUTE_CAPABILITY_MINOR": capability[1],
                            "MULTIPROCESSOR_COUNT": 82, "CLOCK_RATE": 1_695_000, "MEMORY_CLOCK_RATE": 9_751_000,
                            "GLOBAL_MEMORY_BUS_WIDTH": 384}  # of an RTX 3090, about
-        self.context: Any = None
+        self.contexts: list[Any] = []  # what is current comes last
+        self.events = 0  # that are open
         self.blocks: dict[int, Any] = {}
         self.memory = emulator.Memory()
         self.old = False  # whether it is older than the PTX
 
     def _here(self) -> CUresult:
-        return OK if self.context else CUresult.CUDA_ERROR_INVALID_CONTEXT
+        current = self.contexts[-1] if self.contexts else ""
+        return OK if current.startswith("context of") else CUresult.CUDA_ERROR_INVALID_CONTEXT
 
     def cuInit(self, flags: int) -> Any:
         return (OK,)
@@ -65,9 +67,12 @@ class FakeDriver:
     def cuDevicePrimaryCtxRetain(self, device: int) -> Any:
         return OK, f"context of {device}"
 
-    def cuCtxSetCurrent(self, context: Any) -> Any:
-        self.context = context
+    def cuCtxPushCurrent(self, context: Any) -> Any:
+        self.contexts.append(context)
         return (OK,)
+
+    def cuCtxPopCurrent(self) -> Any:
+        return OK, self.contexts.pop()
 
     def cuStreamCreate(self, flags: int) -> Any:
         return self._here(), "stream"
@@ -124,6 +129,7 @@ class FakeDriver:
         return (self._here(),)
 
     def cuEventCreate(self, flags: int) -> Any:
+        self.events += 1
         return self._here(), SimpleNamespace(recorded=False)
 
     def cuEventRecord(self, event: Any, stream: Any) -> Any:
@@ -134,6 +140,7 @@ class FakeDriver:
         return (OK if event.recorded else CUresult.CUDA_ERROR_INVALID_VALUE,)
 
     def cuEventDestroy(self, event: Any) -> Any:
+        self.events -= 1
         return (self._here(),)
 
     def cuEventSynchronize(self, event: Any) -> Any:

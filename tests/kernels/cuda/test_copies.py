@@ -1,4 +1,4 @@
-"""Walks with few and many axes, other types, indices that are refused, and steps of many parameters at once."""
+"""Walks with few and many axes, other types, and steps of many parameters at once."""
 
 from typing import Any
 
@@ -12,7 +12,6 @@ from minicnn.kernels.cuda import optim  # noqa: E402
 from minicnn.kernels.cuda.axes import broadcast, check_size, collapse, contiguous, split  # noqa: E402
 from minicnn.kernels.cuda.devices import open_device  # noqa: E402
 from minicnn.kernels.cuda.emulated import mode  # noqa: E402
-from minicnn.kernels.cuda.indexing import check_indices, outside  # noqa: E402
 from minicnn.kernels.cuda.memory import DeviceArray, empty, to_device, to_numpy  # noqa: E402
 
 EMULATOR = open_device("emulator")
@@ -81,45 +80,6 @@ def test_part_of_an_array_is_the_same_memory() -> None:
     part = x.after(5)
     assert (part.shape, part.address) == ((7,), x.address + 40)
     assert part.reshape(7, 1).address == part.address
-
-
-# ------------------------------------------------------------------------------------------------------ indices
-
-
-def test_first_wrong_index_is_named() -> None:
-    index = np.zeros((30, 40), np.int64)
-    check_indices(there(index), 1, "take")
-    index[20, 7], index[29, 0], index[20, 8] = 5, -1, 2**40
-    with pytest.raises(IndexError, match=r"take: index\[20, 7\] is 5, expected 0 to 3"):
-        check_indices(there(index), 4, "take")
-    assert outside(there(index), 4, ignore=5) == 20 * 40 + 8
-    index[20, 7:9] = -1
-    check_indices(there(index), 1, "cross_entropy", ignore=-1)
-
-
-def test_of_nothing_there_is_no_index() -> None:
-    assert outside(there(np.zeros(0, np.int64)), 0) == -1
-    assert outside(there(np.zeros(3, np.int64)), 0) == 0
-    assert outside(there(np.full(3, -100)), 0, ignore=-100) == -1
-
-
-def test_gradients_of_rows_are_refused_and_summed() -> None:
-    g, index = np.random.default_rng(0).normal(size=(2, 300, 3)), np.arange(300) % 4
-    dx = empty((2, 6, 3), np.float64, EMULATOR)
-    with mode("checked"):
-        cuda.kernel("take_grad")(there(g), there(index), dx, 6)
-    expected = np.stack([g[:, index == place].sum(1) for place in range(6)], 1)
-    np.testing.assert_allclose(to_numpy(dx), expected, rtol=1e-12, atol=1e-12)
-    index[299], index[298] = -7, 6
-    with pytest.raises(IndexError, match=r"take_grad: index\[298\] is 6, expected 0 to 5"):
-        cuda.kernel("take_grad")(there(g), there(index), dx, 6)
-
-
-@pytest.mark.parametrize("start", [[1, 1, 2], [0, 2, 1], [0, 1, 3], [0, 3, 2], [-1, 1, 2]])
-def test_sparse_rows_must_follow_each_other(start: list[int]) -> None:
-    y = empty((1, 2, 2), np.float64, EMULATOR)
-    with pytest.raises(ValueError, match="rise from 0 to 2"):
-        cuda.kernel("csr_matmul")(there(np.ones((1, 3, 2))), there(start), there([0, 1]), there(np.ones(2)), y)
 
 
 # ---------------------------------------------------------------------------------------------- many parameters

@@ -43,8 +43,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
 
 @pytest.fixture
 def gpu(fake: FakeDriver) -> Iterator[Device]:
+    fake.contexts = ["another library's"]
     yield Device(driver.Driver(0))
-    fake.context = "another library's"
+    assert fake.contexts == ["another library's"]  # whatever we did, it is current again
 
 
 def known_as_cuda(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,12 +64,28 @@ def test_a_kernel_there_and_back(gpu: Device, dtype: type) -> None:
 
 
 def test_calls_from_another_thread_find_the_context(gpu: Device, fake: FakeDriver) -> None:
-    fake.context = None
+    fake.contexts = []
     found = []
     thread = Thread(target=lambda: found.append(to_numpy(to_device(np.arange(5), gpu))))
     thread.start()
     thread.join()
     np.testing.assert_array_equal(found[0], np.arange(5))
+    assert fake.contexts == []
+    fake.contexts = ["another library's"]
+
+
+def test_two_gpus_side_by_side(gpu: Device, fake: FakeDriver) -> None:
+    fake.devices = 2
+    second = Device(driver.Driver(1))
+    here, there = to_device(np.arange(3), gpu), to_device(np.arange(4), second)
+    assert (to_numpy(here).size, to_numpy(there).size) == (3, 4)
+
+
+def test_what_fails_leaves_the_context_as_it_was(gpu: Device, fake: FakeDriver) -> None:
+    fake.old = True
+    with pytest.raises(driver.DriverError):
+        gpu.backend.load(SCALE(np.float32).compiled((8, 6)))
+    assert fake.contexts == ["another library's"]
 
 
 def test_memory_comes_back_and_is_given_back(gpu: Device, fake: FakeDriver) -> None:
@@ -182,9 +199,16 @@ def test_what_the_hardware_could_do(gpu: Device) -> None:
     assert traffic == pytest.approx(936e9, rel=0.01)
 
 
-def test_events(gpu: Device) -> None:
+def test_events(gpu: Device, fake: FakeDriver) -> None:
     first, last = gpu.backend.event(), gpu.backend.event()
     assert gpu.backend.milliseconds(first, last) == 1.5
+    assert fake.events == 2
+    del first, last
+    gc.collect()
+    assert fake.events == 0
+    to_device(np.ones(3), gpu)
+    gc.collect()
+    assert fake.events == 0  # the copy is over
 
 
 def test_the_fake_takes_what_the_real_bindings_take() -> None:
