@@ -73,18 +73,16 @@ static inline float m_log(float x) {
   float square = f * f;
   float tail = p * f * square - k * 2.12194440e-4f - 0.5f * square;
   float y = k * 0.693359375f + (f + tail);
+  y = x - x == 0.0f ? y : x; /* infinity and NaN are their own */
   y = x == 0.0f ? -INFINITY : y;
-  y = x < 0.0f ? NAN : y;
-  return (x > 3.4028234e38f) | (x != x) ? x : y;
+  return x < 0.0f ? NAN : y;
 }
 
 static inline float m_log1p(float x) {
-  /* u = 1 + x loses the low bits of x; log(u) x / (u - 1) puts them back (Kahan; Higham, Accuracy and Stability, 1.14) */
+  /* u = 1 + x loses the low bits of x, x - (u - 1): log(u + d) = log(u) + d / u + ... puts them back */
   float u = 1.0f + x;
-  float d = u - 1.0f;
-  float y = m_log(u) * (x / (d == 0.0f ? 1.0f : d));
-  y = d == 0.0f ? x : y;
-  return u > 3.4028234e38f ? u : (x == -1.0f ? -INFINITY : y);
+  float lost = (x - (u - 1.0f)) / u;
+  return m_log(u) + (lost == lost ? lost : 0.0f); /* where u is 0 or infinite, nothing is lost */
 }
 
 static inline float m_tanh(float x) {
