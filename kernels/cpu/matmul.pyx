@@ -8,7 +8,8 @@ Which side gives the rows is a matter of what lies well in memory: a row is read
 side, and columns are packed fastest if they lie side by side. So some products are computed as y^T = b^T @ a^T
 ("turned").
 
-A few rows times a matrix that lies well is another matter: each number of it is used but a few times (thin.h).
+Where one side is thin, or the sums are short, each number of the large side is used but a few times: another matter
+(thin.h).
 
 A small y with long sums has too few blocks to share out: its sums are cut into parts, whose number follows from the
 shape.
@@ -22,10 +23,19 @@ from cython.parallel cimport prange, threadid
 cdef extern from "thin.h" nogil:
     enum:
         THIN_ROWS
+        THIN_STEPS
     void thin_product_float(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, const float* a, Py_ssize_t a_next,
                             Py_ssize_t a_step, const float* b, Py_ssize_t b_step, float* y, Py_ssize_t y_row)
     void thin_product_double(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, const double* a, Py_ssize_t a_next,
                              Py_ssize_t a_step, const double* b, Py_ssize_t b_step, double* y, Py_ssize_t y_row)
+    void thin_outer_float(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, const float* a, Py_ssize_t a_next,
+                          Py_ssize_t a_step, const float* b, Py_ssize_t b_step, float* y, Py_ssize_t y_row)
+    void thin_outer_double(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, const double* a, Py_ssize_t a_next,
+                           Py_ssize_t a_step, const double* b, Py_ssize_t b_step, double* y, Py_ssize_t y_row)
+    void thin_dots_float(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, const float* a, Py_ssize_t a_next,
+                         const float* b, Py_ssize_t b_next, float* y, Py_ssize_t y_row, Py_ssize_t y_column)
+    void thin_dots_double(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t steps, const double* a, Py_ssize_t a_next,
+                          const double* b, Py_ssize_t b_next, double* y, Py_ssize_t y_row, Py_ssize_t y_column)
 
 cdef enum:
     ROWS = 768              # of a block, at most
@@ -35,9 +45,9 @@ cdef enum:
     STEPS = 384             # of the sum at a time
     PANELS = 4              # of columns that are packed at a time
     PART_STEPS = 512        # of the sum that are worth a part
-    DOT_COLUMNS = 4         # so few columns are multiplied with rows one by one,
+    FEW = 4                 # columns that are multiplied with rows one by one,
     DOTS = 96               # so many rows a task
-    MOST_LANES = 192        # TILE_ROWS rows of two vectors of 64 bytes
+    OUTER_NUMBERS = 16384   # of y that a sum of outer products writes in a task
     THIN_COLUMNS = 4096     # that a few rows are multiplied with at a time: half the first-level cache
     THIN_PART = 32768       # multiply-adds of a few rows and a matrix that are worth a part
 
@@ -143,35 +153,32 @@ cdef void multiply_task(const Product* p, const real* a, const real* b, const re
 
 cdef void dot_task(const Product* p, const real* a, const real* b, const real* bias, real* y,
                    Py_ssize_t task) noexcept nogil:
-    """Rows times a few columns, both in one piece: vectors of both are multiplied, their lanes added up at the end."""
-    cdef Py_ssize_t width = tile_width(sizeof(real)), tasks = ceil_div(p.M, DOTS), matrix = task // tasks
-    cdef Py_ssize_t m = task % tasks * DOTS, end = min(m + DOTS, p.M), start = 0, column, i, j, k
-    cdef Py_ssize_t rows[TILE_ROWS]
-    cdef Py_ssize_t places[TILE_ROWS]
-    cdef real lanes[MOST_LANES]
-    cdef real total
-    cdef const real* other
-    cdef Walk walk = Walk(1, p.K // width, width, width, &start)
-    cdef Store store = Store(TILE_ROWS, width, False, NULL)
-    a += matrix * p.a.matrix
+    """Rows times a few columns, both in one piece."""
+    cdef Py_ssize_t tasks = ceil_div(p.M, DOTS), matrix = task // tasks, first = task % tasks * DOTS
+    cdef Py_ssize_t end = min(first + DOTS, p.M), row = 1 if p.turned else p.N, column = p.M if p.turned else 1, m, n
+    a += matrix * p.a.matrix + first * p.a.next
     b += matrix * p.b.matrix
     y += matrix * p.M * p.N
-    while m < end:
-        store.height = min(TILE_ROWS, end - m)
-        for i in range(TILE_ROWS):
-            rows[i] = min(m + i, end - 1) * p.a.next
-            places[i] = i * width
-        for column in range(p.N):
-            other = b + column * p.b.next
-            tile(True, &walk, &store, a, rows, other, <const real*>NULL, lanes, places)
-            for i in range(store.height):
-                total = bias[m + i if p.turned else column] if bias else 0
-                for j in range(width):
-                    total += lanes[i * width + j]
-                for k in range(walk.length * width, p.K):
-                    total += a[rows[i] + k] * other[k]
-                y[column * p.M + m + i if p.turned else (m + i) * p.N + column] = total
-        m += TILE_ROWS
+    for n in range(p.N):
+        for m in range(first, end):
+            y[m * row + n * column] = bias[m if p.turned else n] if bias else 0
+    y += first * row
+    if real is float:
+        thin_dots_float(end - first, p.N, p.K, a, p.a.next, b, p.b.next, y, row, column)
+    else:
+        thin_dots_double(end - first, p.N, p.K, a, p.a.next, b, p.b.next, y, row, column)
+
+
+cdef void outer_task(const Product* p, const real* a, const real* b, real* y, Py_ssize_t task) noexcept nogil:
+    """A sum of a few outer products, some rows of it."""
+    cdef Py_ssize_t matrix = task // p.row_blocks, first = task % p.row_blocks * p.rows
+    a += matrix * p.a.matrix + first * p.a.next
+    b += matrix * p.b.matrix
+    y += (matrix * p.M + first) * p.N
+    if real is float:
+        thin_outer_float(min(p.rows, p.M - first), p.N, p.K, a, p.a.next, p.a.step, b, p.b.step, y, p.N)
+    else:
+        thin_outer_double(min(p.rows, p.M - first), p.N, p.K, a, p.a.next, p.a.step, b, p.b.step, y, p.N)
 
 
 cdef void add_parts(const Product* p, const real* partial, const real* bias, real* y) noexcept nogil:
@@ -240,10 +247,17 @@ cdef int multiply(Product* p, const real* a, const real* b, const real* bias, re
     cdef int team = threads_for_products(p.batch * p.M * p.N * p.K)
     if p.batch * p.M * p.N == 0:
         return 0
-    if p.N <= DOT_COLUMNS and p.a.step == 1 and p.b.step == 1:
+    if p.N <= FEW and p.a.step == 1 and p.b.step == 1:
         tasks = p.batch * ceil_div(p.M, DOTS)
         for task in prange(tasks, nogil=True, num_threads=team, schedule="dynamic"):
             dot_task(p, a, b, bias, y, task)
+        return 0
+    if p.K <= THIN_STEPS and p.b.next == 1 and not p.turned and not bias:
+        p.rows = max(1, OUTER_NUMBERS // p.N)
+        p.row_blocks = ceil_div(p.M, p.rows)
+        tasks = p.batch * p.row_blocks
+        for task in prange(tasks, nogil=True, num_threads=team, schedule="dynamic"):
+            outer_task(p, a, b, y, task)
         return 0
     if p.M <= THIN_ROWS and p.b.next == 1 and not p.turned:
         return multiply_thin(p, a, b, bias, y, team)

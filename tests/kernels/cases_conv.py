@@ -21,7 +21,9 @@ PRODUCTS = {
     "no_batch": (0, 1, 3, 5, 2), "no_batches": (0, 0, 3, 5, 2), "large": (1, 1, 61, 301, 83),
     "large_batch": (17, 17, 19, 13, 23), "large_one_b": (9, 1, 33, 29, 35), "large_deep": (1, 1, 19, 2053, 21),
     "large_pieces": (1, 1, 205, 401, 131), "large_row": (1, 1, 1, 601, 305), "large_column": (1, 1, 301, 305, 1),
-    "large_few_rows": (1, 1, 4, 203, 901), "large_few_rows_batch": (3, 3, 6, 37, 301), "wide_row": (1, 1, 2, 9, 4500),
+    "two_steps": (1, 1, 35, 2, 21), "four_steps": (2, 2, 13, 4, 37), "large_few_steps": (1, 1, 1031, 3, 129),
+    "large_few_columns": (1, 1, 307, 130, 3), "large_few_rows": (1, 1, 4, 203, 901),
+    "large_few_rows_batch": (3, 3, 6, 37, 301), "wide_row": (1, 1, 2, 9, 4500),
 }
 
 
