@@ -19,7 +19,7 @@ Arrays are C-contiguous and channels last. A kernel is called as `kernel(*inputs
 optimizers, which change arrays in place, take lists as well: the parameters of a model (of one dtype), their gradients ...
 
 A kernel that `keeps` can be told more, `kernel(..., kept=a_dict)`: the caller, to whom the dict belongs, promises that the
-weights (the second input) hold the same values each time the same dict is passed, as they do where a trained network
+weights (what it convolves with) hold the same values each time the same dict is passed, as they do where a trained network
 answers. The kernel leaves there what it makes of the weights before it uses them, by the name of all that it depends on
 (the algorithm, the dtype, the width of the vectors, the weights' shape), and finds it the next time.
 """
@@ -241,6 +241,13 @@ kernel("conv2d_weight_grad", "x: f[N,H,W,C], dy: f[N,P,Q,K] -> dw: f[R,S,D,K]", 
        algorithms=("direct", "depthwise", "winograd", "reference"),
        doc="the gradient of conv2d_forward by w, of kernel size (R, S)")
 
+kernel("conv2d_depthwise", "x: f[N,H,W,D], w: f[R,S,D,K], bias: f[K]?, filters: f[T,U,one,K], shift: f[K]? -> y: f[N,P,Q,K]",
+       family="conv", params="stride padding dilation low high deep_stride deep_padding deep_dilation deep_low deep_high",
+       sizes=lambda s, p: conv2d_depthwise_sizes(s, p), algorithms=("direct", "joined", "reference"), keeps=True,
+       shaping="stride padding dilation deep_stride deep_padding deep_dilation",
+       doc="two conv2d_forward, one after the other: of x with w in one group, and of what comes out with one filter a channel, whose "
+           "arguments are filters, shift and those that begin with deep; for inference, as it keeps nothing of what is in between")
+
 # ----------------------------------------------------------------------------------------------------- pooling
 
 kernel("max_pool2d", "x: f[N,H,W,C] -> y: f[N,P,Q,C], position: p[N,P,Q,C]", family="pool", params="kernel stride padding dilation size rectified",
@@ -435,7 +442,8 @@ def _outputs(size: int, before: int, after: int, kernel: int, stride: int, dilat
     return max(0, (size + before + after - dilation * (kernel - 1) - 1) // stride + 1)
 
 
-def _conv2d_outputs(height: int, width: int, rows: int, columns: int, p: Mapping[str, Any]) -> tuple[int, int]:
+def conv2d_outputs(height: int, width: int, rows: int, columns: int, p: Mapping[str, Any]) -> tuple[int, int]:
+    """(P, Q) of a convolution with filters of so many rows and columns. p: its padding, stride and dilation."""
     top, bottom, left, right = p["padding"]
     return (_outputs(height, top, bottom, rows, p["stride"][0], p["dilation"][0]),
             _outputs(width, left, right, columns, p["stride"][1], p["dilation"][1]))
@@ -448,14 +456,14 @@ def _conv2d_channels(channels: int, per_group: int, filters: int, groups: int) -
 
 def conv2d_sizes(s: Sizes, p: Mapping[str, Any]) -> Sizes:
     _conv2d_channels(s["C"], s["D"], s["K"], p["groups"])
-    high, wide = _conv2d_outputs(s["H"], s["W"], s["R"], s["S"], p)
+    high, wide = conv2d_outputs(s["H"], s["W"], s["R"], s["S"], p)
     return {"P": high, "Q": wide, **match("P of add", s.get("P", high), high), **match("Q of add", s.get("Q", wide), wide)}
 
 
 def conv2d_input_sizes(s: Sizes, p: Mapping[str, Any]) -> Sizes:
     height, width = p["size"]
     _conv2d_channels(s["D"] * p["groups"], s["D"], s["K"], p["groups"])
-    high, wide = _conv2d_outputs(height, width, s["R"], s["S"], p)
+    high, wide = conv2d_outputs(height, width, s["R"], s["S"], p)
     return {"H": height, "W": width, "C": s["D"] * p["groups"], **match("P", s["P"], high), **match("Q", s["Q"], wide)}
 
 
@@ -464,5 +472,12 @@ def conv2d_weight_sizes(s: Sizes, p: Mapping[str, Any]) -> Sizes:
     if s["C"] % p["groups"]:
         raise ValueError(f"{s['C']} channels do not divide into {p['groups']} groups")
     _conv2d_channels(s["C"], s["C"] // p["groups"], s["K"], p["groups"])
-    high, wide = _conv2d_outputs(s["H"], s["W"], rows, columns, p)
+    high, wide = conv2d_outputs(s["H"], s["W"], rows, columns, p)
     return {"R": rows, "S": columns, "D": s["C"] // p["groups"], **match("P", s["P"], high), **match("Q", s["Q"], wide)}
+
+
+def conv2d_depthwise_sizes(s: Sizes, p: Mapping[str, Any]) -> Sizes:
+    match("the third size of filters", s["one"], 1)
+    deep = {name: p[f"deep_{name}"] for name in ("stride", "padding", "dilation")}
+    high, wide = conv2d_outputs(*conv2d_outputs(s["H"], s["W"], s["R"], s["S"], p), s["T"], s["U"], deep)
+    return {"P": high, "Q": wide}

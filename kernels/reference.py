@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .contracts import CONTRACTS, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL
+from .contracts import CONTRACTS, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL, conv2d_outputs
 from .formula import numpy_function
 
 Array = npt.NDArray[Any]
@@ -254,6 +254,18 @@ def conv2d_forward(x: Array, w: Array, bias: Array | None, add: Array | None, y:
     if add is not None:
         y += add
     y[...] = np.where(y < low, low, np.where(y > high, high, y))  # NaN is neither, and stays
+
+
+def conv2d_depthwise(x: Array, w: Array, bias: Array | None, filters: Array, shift: Array | None, y: Array,
+                     stride: Pair, padding: Padding, dilation: Pair, low: float, high: float, deep_stride: Pair,
+                     deep_padding: Padding, deep_dilation: Pair, deep_low: float, deep_high: float) -> None:
+    """A picture is made and read again: that is what a kernel which does both at once can save."""
+    moves = {"stride": stride, "padding": padding, "dilation": dilation}
+    size = conv2d_outputs(x.shape[1], x.shape[2], w.shape[0], w.shape[1], moves)
+    wide = np.empty((len(x), *size, w.shape[3]), x.dtype)
+    conv2d_forward(x, w, bias, None, wide, stride, padding, dilation, 1, low, high)
+    conv2d_forward(wide, filters, shift, None, y, deep_stride, deep_padding, deep_dilation, w.shape[3], deep_low,
+                   deep_high)
 
 
 def conv2d_input_grad(dy: Array, w: Array, dx: Array, size: Pair, stride: Pair, padding: Padding, dilation: Pair,

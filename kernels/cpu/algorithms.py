@@ -14,13 +14,15 @@ READ_NUMBER = 10.0  # of filters prepared long ago: one number, from memory
 ROWS, COLUMNS, LANES = 6, 16, 8  # of the tile and of a vector: fewer cost as much,
 HALF = 12  # but filters that fit one vector as much as this many
 FEW_SQUARES, MANY_NUMBERS = 4, 1048576  # so few squares and more than so many transformed filters: 2x2, not 4x4 pixels
+PANEL_STEPS = 1024  # of a sum at most that is not made in pieces: a panel of filters stays in the second-level cache
 GAIN = 1.1  # Winograd must be faster by this factor: it loses a digit
 
 
 def can_winograd(sizes: Mapping[str, int], params: Mapping[str, Any], dtype: np.dtype) -> bool:
     """Whether the kernels have Winograd's algorithm for this convolution."""
     return (
-        dtype == np.float32
+        "groups" in params  # two convolutions at once have none
+        and dtype == np.float32
         and sizes["R"] == sizes["S"]
         and sizes["R"] in (3, 5)
         and tuple(params["stride"]) == tuple(params["dilation"]) == (1, 1)
@@ -65,9 +67,12 @@ def choose(
     """The algorithm for a kernel of the conv family, given its contract's sizes and parameters, and whether its filters
     have been prepared.
 
-    "depthwise" where each of several channels has one filter of its own, "winograd" where fewer products pay for its
-    transforms (see `costs`; `minicnn.trace_kernels()` shows which ran), else "direct", which can do every shape.
+    "joined" where two convolutions are asked for at once, if the sums are short; "depthwise" where each of several
+    channels has one filter of its own, "winograd" where fewer products pay for its transforms (see `costs`;
+    `minicnn.trace_kernels()` shows which ran), else "direct", which can do every shape.
     """
+    if name == "conv2d_depthwise":
+        return "joined" if sizes["R"] * sizes["S"] * sizes["D"] <= PANEL_STEPS else "direct"
     if sizes["C"] == sizes["K"] == params["groups"] > 1:
         return "depthwise"
     if can_winograd(sizes, params, dtype):

@@ -15,6 +15,8 @@ stride: one correlation for each phase.
 Algorithm "depthwise" is for one filter per channel: the same tile with a vector of channels in place of one number,
 which reads everything where it lies (conv_depthwise.pxi).
 Algorithm "winograd" is for 3x3 and 5x5 filters with stride 1 in float32: fewer products (conv_winograd.pxi).
+Algorithm "joined" is for a convolution and a depthwise one behind it, without the picture between them
+(conv_joined.pxi).
 
 Results do not depend on the number of threads: an output of correlate is one sum in a fixed order, and the number of
 partial sums in weight_grad follows from the shape.
@@ -29,6 +31,7 @@ from libc.math cimport INFINITY
 include "conv_bands.pxi"
 include "conv_correlate.pxi"
 include "conv_depthwise.pxi"
+include "conv_joined.pxi"
 include "conv_weight_grad.pxi"
 include "conv_winograd.pxi"
 
@@ -58,11 +61,16 @@ cdef Conv describe(dtype, picture, out, kernel, stride, padding, dilation, Py_ss
     c.D, c.F = c.C // c.groups, c.K // c.groups
     c.terms = 1 if c.depthwise else c.D
     c.panels = c.chunks = c.piece = c.pieces = 0
-    if c.R == c.S == c.stride_h == c.stride_w == 1 and c.P == c.H and c.Q == c.W:   # no pixel sees its neighbours
-        c.W = c.Q = c.N * c.P * c.Q
-        c.N = c.H = c.P = 1
     c.steps = whole_picture(c.H, c.W, c.C).steps
     return c
+
+
+cdef void join_pixels(Conv* c) noexcept:
+    """1x1 filters: where no pixel sees its neighbours, all of them may be in one row."""
+    if c.R == c.S == c.stride_h == c.stride_w == 1 and c.P == c.H and c.Q == c.W:
+        c.W = c.Q = c.N * c.P * c.Q
+        c.N = c.H = c.P = 1
+        c.steps = whole_picture(c.H, c.W, c.C).steps
 
 
 cdef void skip_pixels(Conv* c) noexcept:
@@ -77,6 +85,7 @@ cdef void skip_pixels(Conv* c) noexcept:
 
 def conv2d_forward(x, w, bias, add, y, stride, padding, dilation, groups, low, high, algorithm, kept=None):
     cdef Conv c = describe(x.dtype, x.shape, y.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
+    join_pixels(&c)
     skip_pixels(&c)
     cdef Py_ssize_t column = c.terms * c.K
     cdef Phase phase = Phase(c.P, c.Q, 0, c.R, c.S, c.dilation_h, c.dilation_w, c.top, c.left, 0, c.S * column, column,
@@ -100,6 +109,42 @@ def conv2d_forward(x, w, bias, add, y, stride, padding, dilation, groups, low, h
     else:
         correlate(&c, &phase, 1, &layout, <const double*>data(x), <const double*>data(w), <const double*>data(bias),
                   finish, <double*>data(y), kept, key)
+
+
+def conv2d_depthwise(x, w, bias, filters, shift, y, stride, padding, dilation, low, high, deep_stride, deep_padding,
+                     deep_dilation, deep_low, deep_high, algorithm, kept=None):
+    if algorithm not in ("direct", "joined"):
+        raise ValueError(f"conv2d_depthwise: no algorithm {algorithm!r}, expected 'direct' or 'joined'")
+    cdef Py_ssize_t channels = w.shape[3]
+    size = [max(0, (x.shape[1 + i] + padding[2 * i] + padding[2 * i + 1] - dilation[i] * (w.shape[i] - 1) - 1)
+                // stride[i] + 1) for i in (0, 1)]
+    between = (x.shape[0], *size, channels)
+    if channels == 0:
+        return
+    if algorithm == "direct":
+        wide_y = np.empty(between, x.dtype)
+        for array in (x, w, bias, filters, shift, y):
+            data(array)     # refuses what is not contiguous before anything is written
+        conv2d_forward(x, w, bias, None, wide_y, stride, padding, dilation, 1, low, high, "direct")
+        conv2d_forward(wide_y, filters, shift, None, y, deep_stride, deep_padding, deep_dilation, channels, deep_low,
+                       deep_high, "depthwise" if channels > 1 else "direct")
+        return
+    cdef Conv wide = describe(x.dtype, x.shape, between, w.shape[:2], stride, padding, dilation, 1, "direct")
+    cdef Conv deep = describe(x.dtype, between, y.shape, filters.shape[:2], deep_stride, deep_padding, deep_dilation,
+                              channels, "depthwise")
+    cdef Py_ssize_t column = wide.C * wide.K
+    cdef Phase phase = Phase(wide.P, wide.Q, 0, wide.R, wide.S, wide.dilation_h, wide.dilation_w, wide.top, wide.left,
+                             0, wide.S * column, column, 0)
+    cdef Layout layout = Layout(wide.K, 1, wide.F, Steps(0, 0, 0))
+    cdef Finish clip = Finish(NULL, low, high), finish = Finish(NULL, deep_low, deep_high)
+    key = (algorithm, x.dtype.char, TILE_BYTES, w.shape, filters.shape)
+    if x.dtype == F32:
+        joined(&wide, &phase, &layout, &deep, <const float*>data(x), <const float*>data(w), <const float*>data(bias),
+               &clip, <const float*>data(filters), <const float*>data(shift), &finish, <float*>data(y), kept, key)
+    else:
+        joined(&wide, &phase, &layout, &deep, <const double*>data(x), <const double*>data(w),
+               <const double*>data(bias), &clip, <const double*>data(filters), <const double*>data(shift), &finish,
+               <double*>data(y), kept, key)
 
 
 cdef struct Axis:                   # a phase along one axis: pixels first, first + stride, ...
@@ -130,6 +175,7 @@ cdef Axis phase_axis(Py_ssize_t phase, Py_ssize_t size, Py_ssize_t taps, Py_ssiz
 def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algorithm):
     # dy is the picture that is read (c.H, c.W, c.C), dx the one that is written (c.P, c.Q, c.K).
     cdef Conv c = describe(dy.dtype, dy.shape, dx.shape, w.shape[:2], stride, padding, dilation, groups, algorithm)
+    join_pixels(&c)
     cdef Py_ssize_t filters = w.shape[3], column = w.shape[2] * filters, row = c.S * column, i, count = 0
     cdef Layout layout = Layout(1, 1 if c.depthwise else filters, c.D,
                                 Steps(c.P * c.Q * c.K, c.stride_h * c.Q * c.K, c.stride_w * c.K))
@@ -170,6 +216,7 @@ def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algori
 
 def conv2d_weight_grad(x, dy, dw, kernel, stride, padding, dilation, groups, algorithm):
     cdef Conv c = describe(x.dtype, x.shape, dy.shape, kernel, stride, padding, dilation, groups, algorithm)
+    join_pixels(&c)
     skip_pixels(&c)
     if c.winograd:
         winograd_weight_grad(&c, <const float*>data(x), <const float*>data(dy), <float*>data(dw))

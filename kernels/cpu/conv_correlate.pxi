@@ -72,6 +72,19 @@ cdef void pack_filters(const Conv* c, const Phase* phase, const Layout* layout, 
         pack_taps(c, phase, layout, w, task, packed + phase.packed)
 
 
+cdef Walk walk_taps(const Phase* phase, Py_ssize_t channels, Py_ssize_t width, const Steps* steps,
+                    Py_ssize_t* starts) noexcept nogil:
+    """Where the taps of a phase are in a picture, in packed filters one behind the other; starts: room for R * S."""
+    cdef Py_ssize_t i
+    if phase.dilation_w == 1:   # a row of taps is one run
+        for i in range(phase.R):
+            starts[i] = i * phase.dilation_h * steps.row
+        return Walk(phase.R, phase.S * channels, 1, width, starts)
+    for i in range(phase.R * phase.S):
+        starts[i] = i // phase.S * phase.dilation_h * steps.row + i % phase.S * phase.dilation_w * steps.pixel
+    return Walk(phase.R * phase.S, channels, 1, width, starts)
+
+
 cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, const Layout* layout, const Share* share,
                           Py_ssize_t piece, const Window* output, const real* input, const Steps* steps,
                           const real* packed, const real* bias, const Finish* finish, real* y,
@@ -98,14 +111,7 @@ cdef void correlate_phase(const Conv* c, const Cut* cut, const Phase* phase, con
             m += columns
     for m in range(count, whole_tiles(count)):  # the last tile is filled up with repetitions
         pixels[m], places[m] = pixels[count - 1], places[count - 1]
-    if phase.dilation_w == 1:   # a row of taps is one run
-        walk = Walk(phase.R, phase.S * channels, 1, width, starts)
-        for i in range(phase.R):
-            starts[i] = i * phase.dilation_h * steps.row
-    else:
-        walk = Walk(phase.R * phase.S, channels, 1, width, starts)
-        for i in range(phase.R * phase.S):
-            starts[i] = i // phase.S * phase.dilation_h * steps.row + i % phase.S * phase.dilation_w * steps.pixel
+    walk = walk_taps(phase, channels, width, steps, starts)
     input += (cut.top - phase.top) * steps.row + (cut.left - phase.left) * steps.pixel
     packed += phase.packed + (share.group * c.terms + piece * c.piece) * c.panels * phase.R * phase.S * width
     filter += share.group * c.F

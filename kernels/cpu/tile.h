@@ -34,6 +34,7 @@
 
 #define TILE_ROWS 6
 #define PIECES_AHEAD 8
+#define ROW_OUTPUTS 3
 #if defined(__SSE2__) && !defined(__FMA__)
 #define UNROLLED 1 /* each product needs a register of its own for a while: more steps would need more of them */
 #else
@@ -78,6 +79,12 @@ typedef struct {
     ptrdiff_t count, news;
     const ptrdiff_t *a, *b, *soon;
 } Taps;
+
+/* A row of outputs of a depthwise convolution: how many, from row to row of a and from output to output, in elements,
+   and its stride, 1 or 2 pixels. */
+typedef struct {
+    ptrdiff_t count, row, y_step, stride;
+} Row;
 
 /* ROW(j), defined where it is used, for every row: an index that is no constant would put the sums in memory. */
 #define ALL_ROWS ROW(0) ROW(1) ROW(2) ROW(3) ROW(4) ROW(5)
@@ -317,6 +324,49 @@ static NOINLINE void OF_TYPE(tile_depthwise)(const Taps *taps, const Store *stor
         }
     }
     OF_TYPE(store_tile)(2, sum, store, bias, y, places);
+}
+
+/* A row of `count` outputs of a 3x3 depthwise convolution that all see all taps, in two vectors of channels, which are
+   all that there are of a pixel in a:
+
+       y[j * y_step + k] = bias[k] + sum over r, s of a[r * row + (j * stride + s) * 2 * LANES + k] * b[3 * r + s][k]
+
+   The nine vectors of a filter stay in registers, so that a product is one instruction, which reads a; ROW_OUTPUTS sums
+   are made side by side, as each waits for its last product. */
+TILE_INLINE void OF_TYPE(any_row)(int stride, const Row *walk, const Finish *finish, const REAL *a, const REAL *b,
+                                  const REAL *bias, REAL *y) {
+    const ptrdiff_t pixel = 2 * LANES, row = walk->row, y_step = walk->y_step;
+    const REAL low = finish->low, high = finish->high;
+    for (int half = 0; half < 2; half++, a += LANES, b += LANES, y += LANES) {
+        const Vector zero = {0}, base = bias ? AT(bias + half * LANES) : zero;
+        Vector filter[9];
+        for (int t = 0; t < 9; t++) filter[t] = AT(b + t * pixel);
+        const REAL *from = a;
+        REAL *to = y;
+        ptrdiff_t left = walk->count;
+        for (; left >= ROW_OUTPUTS; left -= ROW_OUTPUTS) {
+            Vector sum[ROW_OUTPUTS];
+            for (int j = 0; j < ROW_OUTPUTS; j++) sum[j] = base;
+            for (int t = 0; t < 9; t++)
+                for (int j = 0; j < ROW_OUTPUTS; j++)
+                    sum[j] += AT(from + t / 3 * row + (j * stride + t % 3) * pixel) * filter[t];
+            for (int j = 0; j < ROW_OUTPUTS; j++, to += y_step) AT(to) = OF_TYPE(clip_all)(sum[j], low, high);
+            from += ROW_OUTPUTS * stride * pixel;
+        }
+        for (; left > 0; left--, from += stride * pixel, to += y_step) {
+            Vector sum = base;
+            for (int t = 0; t < 9; t++) sum += AT(from + t / 3 * row + t % 3 * pixel) * filter[t];
+            AT(to) = OF_TYPE(clip_all)(sum, low, high);
+        }
+    }
+}
+
+static NOINLINE void OF_TYPE(depthwise_row)(const Row *walk, const Finish *finish, const REAL *a, const REAL *b,
+                                            const REAL *bias, REAL *y) {
+    if (walk->stride == 1)
+        OF_TYPE(any_row)(1, walk, finish, a, b, bias, y);
+    else
+        OF_TYPE(any_row)(2, walk, finish, a, b, bias, y);
 }
 
 /* Copy `count` pieces of `numbers` numbers; each is followed by zeros up to the next, to_step further on. The empty asm

@@ -39,6 +39,11 @@ cdef extern from "tile.h" nogil:
                               const float* bias, float* y, const Py_ssize_t* places)
     void tile_depthwise_double(const Taps*, const Store*, const double* a, const Py_ssize_t* rows, const double* b,
                                const double* bias, double* y, const Py_ssize_t* places)
+    ctypedef struct Row:
+        Py_ssize_t count, row, y_step, stride
+    void depthwise_row_float(const Row*, const Finish*, const float* a, const float* b, const float* bias, float* y)
+    void depthwise_row_double(const Row*, const Finish*, const double* a, const double* b, const double* bias,
+                              double* y)
     void copy_pieces_float(const float* source, Py_ssize_t source_step, float* to, Py_ssize_t to_step,
                            Py_ssize_t numbers, Py_ssize_t count)
     void copy_pieces_double(const double* source, Py_ssize_t source_step, double* to, Py_ssize_t to_step,
@@ -77,6 +82,14 @@ cdef inline void tile_depthwise(const Taps* taps, const Store* store, const real
         tile_depthwise_float(taps, store, a, rows, b, bias, y, places)
     else:
         tile_depthwise_double(taps, store, a, rows, b, bias, y, places)
+
+
+cdef inline void depthwise_row(const Row* row, const Finish* finish, const real* a, const real* b, const real* bias,
+                               real* y) noexcept nogil:
+    if real is float:
+        depthwise_row_float(row, finish, a, b, bias, y)
+    else:
+        depthwise_row_double(row, finish, a, b, bias, y)
 
 
 cdef inline void copy_pieces(const real* source, Py_ssize_t source_step, real* to, Py_ssize_t to_step,

@@ -5,6 +5,7 @@ from typing import Any
 
 from .. import contracts
 from . import conv_depthwise, conv_gather, conv_weight
+from .memory import DeviceArray, empty
 
 #: The launch rules, by contract and algorithm.
 RULES: dict[str, dict[str, Callable[..., None]]] = {
@@ -16,6 +17,8 @@ RULES: dict[str, dict[str, Callable[..., None]]] = {
 
 def choose(name: str, sizes: dict[str, int], params: dict[str, Any]) -> tuple[str, Callable[..., None]]:
     """The algorithm for a contract's sizes and params, and what launches it, called as the contract says."""
+    if name == "conv2d_depthwise":
+        return "direct", depthwise_behind
     algorithm = "depthwise" if 1 < params["groups"] == sizes["C"] else "gemm"
     rule = RULES[name][algorithm]
 
@@ -24,6 +27,19 @@ def choose(name: str, sizes: dict[str, int], params: dict[str, Any]) -> tuple[st
         rule(*arguments)
 
     return algorithm, run
+
+
+def depthwise_behind(x: DeviceArray, w: DeviceArray, bias: DeviceArray | None, filters: DeviceArray,
+                     shift: DeviceArray | None, y: DeviceArray, stride: Any, padding: Any, dilation: Any, low: float,
+                     high: float, deep_stride: Any, deep_padding: Any, deep_dilation: Any, deep_low: float,
+                     deep_high: float, kept: Any = None) -> None:
+    """The contract conv2d_depthwise: one launch after the other. kept: as above."""
+    moves = {"stride": stride, "padding": padding, "dilation": dilation}
+    size = contracts.conv2d_outputs(x.shape[1], x.shape[2], w.shape[0], w.shape[1], moves)
+    wide = empty((x.shape[0], *size, w.shape[3]), x.dtype, x.device)
+    conv_gather.forward(x, w, bias, None, wide, stride, padding, dilation, 1, low, high)
+    conv_depthwise.forward(wide, filters, shift, None, y, deep_stride, deep_padding, deep_dilation, w.shape[3],
+                           deep_low, deep_high)
 
 
 def _by_sizes(name: str) -> Callable[..., None]:
@@ -39,4 +55,4 @@ def _by_sizes(name: str) -> Callable[..., None]:
     return run
 
 
-CONTRACTS = {name: _by_sizes(name) for name in RULES}
+CONTRACTS = {name: _by_sizes(name) for name in RULES} | {"conv2d_depthwise": depthwise_behind}

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from ..ops.arguments import pair
-from ..ops.conv import Prepared, convolve
+from ..ops.conv import Prepared, convolve, convolve_depthwise
 from ..ops.conv_arguments import output_shape
 from ..ops.norm import normalise, scale_and_shift
 from ..ops.norm_pool import normalise_and_pool
@@ -102,8 +102,9 @@ ACTIVATIONS: dict[type, Activation] = {
 
 NO_CLIP = Activation("")
 
-#: The letter of each kind of layer that is fused. There are two more: "g" for a batch norm of given statistics, those
-#: that it has gathered, and "o" for max pooling whose windows overlap, or are not side by side for another reason.
+#: The letter of each kind of layer that is fused. There are more: "w" for a depthwise convolution, and "e" for one that
+#: may be joined with it, as its kernel is 1x1 or it has a stride; "g" for a batch norm of given statistics, those that
+#: it has gathered; and "o" for max pooling whose windows overlap, or are not side by side for another reason.
 LETTERS: dict[type, str] = {Conv2d: "c", BatchNorm2d: "n", MaxPool2d: "p", Dropout: "d", Add: "+",
                             **dict.fromkeys(ACTIVATIONS, "a"), ReLU: "r", ReLU6: "6"}
 OTHER = "."
@@ -123,6 +124,8 @@ def _letter(layer: Any) -> str:
         return OTHER
     if letter == "n":
         return "n" if layer.uses_batch_statistics else "g"
+    if letter == "c":
+        return _letter_of_convolution(layer)
     return _letter_of_pool(layer) if letter == "p" else letter
 
 
@@ -130,6 +133,12 @@ def _is_watched(module: Module) -> bool:
     """Whether somebody waits for what goes into or comes out of this very module, or has put another forward there."""
     own = module.__dict__
     return bool(own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own)
+
+
+def _letter_of_convolution(conv: Conv2d) -> str:
+    if conv.groups == 1:
+        return "e" if conv.kernel_size == (1, 1) or conv.stride != (1, 1) else "c"
+    return "w" if conv.groups == conv.in_channels == conv.out_channels else "c"
 
 
 def _letter_of_pool(pool: MaxPool2d) -> str:
@@ -156,6 +165,18 @@ def _convolution(x: Tensor, conv: Conv2d, norm: BatchNorm2d | None = None, add: 
     clip = ACTIVATIONS[type(activation)] if activation else NO_CLIP
     return convolve(x, filters.weight, filters.bias, *conv.geometry, add=add.what if add else None, low=clip.low,
                     high=clip.high, kept=filters.kept if isinstance(filters, Filters) else None)
+
+
+def _joined(x: Tensor, conv: Conv2d, depthwise: Conv2d, norm: BatchNorm2d | None = None,
+            activation: Module | None = None, norm2: BatchNorm2d | None = None,
+            activation2: Module | None = None) -> Tensor:
+    """A convolution and a depthwise one, each with what `_convolution` takes along, without the picture in between."""
+    wide, deep = _filters_of(conv, norm), _filters_of(depthwise, norm2)
+    if wide is None or deep is None:
+        return _convolution(_convolution(x, conv, norm, None, activation), depthwise, norm2, None, activation2)
+    clip, clip2 = (ACTIVATIONS[type(a)] if a else NO_CLIP for a in (activation, activation2))
+    return convolve_depthwise(x, wide.weight, wide.bias, conv.geometry[:3], (clip.low, clip.high), deep.weight,
+                              deep.bias, depthwise.geometry, (clip2.low, clip2.high), wide.kept_with(deep))
 
 
 def _behind_relu(x: Tensor, conv: Conv2d) -> Tensor:
@@ -202,17 +223,19 @@ class Rule(NamedTuple):
 #: Which layers go together. The first rule that matches at a place counts.
 RULES = (
     # A normalisation of given statistics becomes part of the filters before it.
-    Rule(False, r"(?P<conv>c)(?P<norm>g)?(?P<add>\+)?(?P<activation>[r6])?", _convolution),
+    Rule(False, r"(?P<conv>e)(?P<norm>g)?(?P<activation>[r6])?(?P<depthwise>w)(?!g?\+)(?P<norm2>g)?"
+         r"(?P<activation2>[r6])?", _joined),
+    Rule(False, r"(?P<conv>[cew])(?P<norm>g)?(?P<add>\+)?(?P<activation>[r6])?", _convolution),
     # A normalisation, with the ReLU before it, and with what is behind it: a sum, or pooling; only ReLU, ReLU6 and no
     # activation have a gradient that follows from their output, which a sum needs.
-    Rule(True, r"((?P<conv>c)(?P<relu>r))?(?P<norm>n)(?P<add>\+)(?P<activation>[r6])?", _normalisation),
-    Rule(True, r"((?P<conv>c)(?P<relu>r))?(?P<norm>n)(?P<activation>[r6a])?((?P<pool>p)(?P<dropout>d)?)?",
+    Rule(True, r"((?P<conv>[cew])(?P<relu>r))?(?P<norm>n)(?P<add>\+)(?P<activation>[r6])?", _normalisation),
+    Rule(True, r"((?P<conv>[cew])(?P<relu>r))?(?P<norm>n)(?P<activation>[r6a])?((?P<pool>p)(?P<dropout>d)?)?",
          _normalisation),
     Rule(False, r"(?P<norm>[ng])(?P<add>\+)(?P<activation>[r6])?", _normalisation),
     Rule(False, r"(?P<norm>[ng])(?P<activation>[r6a])?((?P<pool>p)(?P<dropout>d)?)?", _normalisation),
     # Max pooling and a clip, that of the convolution before it or one by itself.
-    Rule(True, r"(?P<conv>c)(?P<relu>r)(?P<pool>[po])", _pooled_convolution),
-    Rule(True, r"(?P<conv>c)(?P<activation>r|6(?![po]))?", _convolution),
+    Rule(True, r"(?P<conv>[cew])(?P<relu>r)(?P<pool>[po])", _pooled_convolution),
+    Rule(True, r"(?P<conv>[cew])(?P<activation>r|6(?![po]))?", _convolution),
     Rule(None, r"(?P<activation>[r6])(?P<pool>[po])", _pooled),
 )  # fmt: skip
 
@@ -303,6 +326,7 @@ class Filters:
     def __init__(self, conv: Conv2d, norm: BatchNorm2d | None):
         self.norm, self.eps = norm, None if norm is None else norm.eps
         self.kept = Prepared()
+        self.joined: tuple[Filters, Prepared] | None = None
         self.weight: Tensor = conv.weight
         self.bias: Tensor | None = conv.bias
         if norm is not None:
@@ -313,6 +337,12 @@ class Filters:
         key = id(conv)
         self.alive = ref(conv, lambda _: _filters.pop(key, None))  # another module may have that id then
         self.states = [None if t is None else (t.array, t._version[0]) for _, _, t in self.sources]
+
+    def kept_with(self, deep: "Filters") -> Prepared:
+        """What a kernel prepares of these and of those of a depthwise convolution behind."""
+        if self.joined is None or self.joined[0] is not deep:
+            self.joined = deep, Prepared()
+        return self.joined[1]
 
     def are_of(self, norm: BatchNorm2d | None) -> bool:
         """Whether they include this normalisation, and all that they were made of is as it was."""

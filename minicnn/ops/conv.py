@@ -14,7 +14,7 @@ from ..tape import Function, op
 from ..tensor import Tensor
 from .activation import ActivationGrad, Relu, Relu6
 from .arguments import Pair
-from .conv_arguments import Padding, checked
+from .conv_arguments import Padding, checked, checked_pair
 from .reduce import ChannelSum
 
 
@@ -156,3 +156,41 @@ def convolve(
     kind = ClippedConv2d if clip_gradient and (low, high) != (-inf, inf) else Conv2d
     return kind.apply(x, weight, bias, add, stride=steps, padding=edges, dilation=holes, groups=groups, low=low,
                       high=high, kept=kept)
+
+
+class JoinedConv2d(Function):
+    """A convolution and a depthwise one behind it, each clipped, without a gradient: what is between them is not kept.
+    moves: strides, paddings and dilations, by the names of the contract."""
+
+    moves: dict[str, Any]
+    kept: dict[Any, Any] | None = None
+
+    def forward(self, x, w, bias, filters, shift):
+        return dispatch("conv2d_depthwise", x, w, bias, filters, shift, kept=self.kept, **self.moves)
+
+
+def convolve_depthwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    moves: Sequence[Any],
+    clip: tuple[float, float],
+    filters: Tensor,
+    shift: Tensor | None,
+    deep_moves: Sequence[Any],
+    deep_clip: tuple[float, float],
+    kept: Prepared | None = None,
+) -> Tensor:
+    """`convolve` in one group, and behind it another with one filter a channel, as one op that has no gradient.
+
+    filters: (kH, kW, 1, C_out); shift: (C_out,), its bias. moves: stride, padding, dilation, deep_moves: those and the
+    groups of the second; clip, deep_clip: low, high; the others as for `convolve`.
+    """
+    stride, padding, dilation = moves
+    deep_stride, deep_padding, deep_dilation, groups = deep_moves
+    found = checked_pair("conv2d", x, weight, bias, stride, padding, dilation, filters, shift, deep_stride,
+                         deep_padding, deep_dilation, groups)
+    names = ("stride", "padding", "dilation", "deep_stride", "deep_padding", "deep_dilation")
+    bounds = {"low": clip[0], "high": clip[1], "deep_low": deep_clip[0], "deep_high": deep_clip[1]}
+    return JoinedConv2d.apply(x, weight, bias, filters, shift, moves=dict(zip(names, found, strict=True)) | bounds,
+                              kept=kept)

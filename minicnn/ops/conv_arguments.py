@@ -46,6 +46,20 @@ def checked(
 
 
 @remembered
+def checked_pair(
+    name: str, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+    filters: Tensor, shift: Tensor | None, deep_stride: Any, deep_padding: Any, deep_dilation: Any, groups: Any
+) -> tuple[tuple[int, ...], ...]:
+    """Strides, paddings and dilations of a 2-D convolution in one group and of a depthwise one, in `groups`, behind it,
+    once all that they take is known to fit."""
+    need_float(name, x=x, weight=weight, filters=filters, shift=shift)
+    first = checked(name, 2, x, weight, bias, None, stride, padding, dilation, 1)
+    made = output_shape(name, 2, x, weight, stride, padding, dilation, 1)
+    check_bias(name, shift, filters.shape[-1:])
+    return *first, *resolve(name, made, filters.shape, deep_stride, deep_padding, deep_dilation, groups)
+
+
+@remembered
 def output_shape(
     name: str, axes: int, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> tuple[int, ...]:

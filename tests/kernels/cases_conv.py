@@ -156,6 +156,35 @@ SQUARES = {
     "large_few_squares": Convolution((1, 6, 5), 181, 190, padding=ROUND),   # squares of 2x2
 }
 
+#: A convolution and the depthwise one behind it, whose size is that of the first one's outputs.
+JOINED = {
+    "one": (Convolution((1, 1, 1), 1, 1, (1, 1)), Convolution((1, 1, 1), 1, 1, (1, 1))),
+    "pointwise": (Convolution((2, 7, 6), 5, 13, (1, 1)), Convolution((2, 7, 6), 13, 13, padding=ROUND, groups=13)),
+    "two_panels": (Convolution((1, 9, 8), 3, 32, (1, 1)), Convolution((1, 9, 8), 32, 32, padding=ROUND, groups=32)),
+    "stride": (Convolution((1, 9, 10), 7, 24, (1, 1)),
+               Convolution((1, 9, 10), 24, 24, (3, 3), (2, 2), (0, 1, 1, 1), groups=24)),
+    "strides_of_both": (Convolution((2, 11, 9), 3, 19, (3, 3), (2, 2), ROUND),
+                        Convolution((2, 6, 5), 19, 19, (5, 3), (1, 3), (2, 2, 1, 1), groups=19)),
+    "dilations_of_both": (Convolution((1, 9, 11), 4, 18, (2, 3), (1, 2), (1, 0, 2, 1), (3, 2)),
+                          Convolution((1, 7, 5), 18, 18, (3, 3), (1, 1), (2, 1, 3, 2), (2, 3), 18)),
+    "no_padding": (Convolution((1, 8, 7), 5, 17, (1, 1)), Convolution((1, 8, 7), 17, 17, (3, 3), (3, 1), groups=17)),
+    "padding_beyond_kernel": (Convolution((1, 2, 3), 3, 20, (1, 1), padding=(1, 0, 0, 0)),
+                              Convolution((1, 3, 3), 20, 20, (2, 2), (2, 1), (3, 3, 4, 2), groups=20)),
+    "kernel_beyond_picture": (Convolution((1, 2, 2), 3, 16, (1, 1)),
+                              Convolution((1, 2, 2), 16, 16, (7, 5), padding=(3, 3, 2, 2), groups=16)),
+    "pointwise_stride": (Convolution((1, 7, 9), 6, 33, (1, 1), (2, 2)),
+                         Convolution((1, 4, 5), 33, 33, padding=ROUND, groups=33)),
+    "nothing_between": (Convolution((1, 2, 2), 3, 17), Convolution((1, 0, 0), 17, 17, padding=(2, 2, 2, 2), groups=17)),
+    "no_channels": (Convolution((1, 3, 3), 0, 5, (1, 1)), Convolution((1, 3, 3), 5, 5, padding=ROUND, groups=5)),
+    "empty_batch": (Convolution((0, 3, 3), 2, 7, (1, 1)), Convolution((0, 3, 3), 7, 7, padding=ROUND, groups=7)),
+    "large_bands": (Convolution((2, 41, 70), 17, 37, (1, 1)),       # a buffer holds some of the rows
+                    Convolution((2, 41, 70), 37, 37, (3, 3), (2, 1), ROUND, groups=37)),
+    "large_shares": (Convolution((1, 13, 14), 67, 273, (1, 1)),     # channels shared out
+                     Convolution((1, 13, 14), 273, 273, padding=ROUND, groups=273)),
+    "large_first_layer": (Convolution((1, 66, 71), 3, 32, (3, 3), (2, 2), ROUND),
+                          Convolution((1, 33, 36), 32, 32, padding=ROUND, groups=32)),
+}
+
 #: What happens to the outputs at last: whether a picture is added, and the bounds they are clipped to, in standard
 #: deviations. What is allowed is a share of the largest result, so the bounds leave most of it.
 EPILOGUES = ((False, (-INF, INF)), (True, (-INF, INF)), (False, (0, INF)), (True, (-0.5, 3)))
@@ -210,6 +239,16 @@ def forward_special(c: Convolution, draw: Draw) -> Built:
     return [x, *others], params
 
 
+def joined(first: Convolution, second: Convolution, draw: Draw) -> Built:
+    """Bounds of both that some of the numbers pass."""
+    wide = max(1, first.taps * first.channels) ** 0.5
+    deep = {f"deep_{name}": value for name, value in second.params(low=-0.5 * wide, high=3 * wide).items()
+            if name != "groups"}
+    moves = {name: value for name, value in first.params(low=-0.4 * wide, high=wide).items() if name != "groups"}
+    filters = draw(*second.kernel, 1, first.filters)
+    return [first.x(draw), first.w(draw), draw(first.filters), filters, draw(first.filters)], moves | deep
+
+
 def input_grad(c: Convolution, draw: Draw) -> Built:
     return [c.y(draw), c.w(draw)], c.params(size=c.size[1:])
 
@@ -238,6 +277,9 @@ def cases() -> Iterator[Case]:
                        terms=c.taps * c.channels, **once)
             yield Case("conv2d_input_grad", label, input_grad, (c,), terms=c.taps * c.filters, **once)
             yield Case("conv2d_weight_grad", label, weight_grad, (c,), terms=c.size[0] * in_squares(c), **once)
+    for label, (first, second) in JOINED.items():
+        yield Case("conv2d_depthwise", label, joined, (first, second), terms=first.taps * first.channels + second.taps,
+                   algorithms=("direct", "joined"))
     for label in ("primes", "past_the_tiles", "groups", "depthwise", "depthwise_33_stride"):
         c = CONVOLUTIONS[label]
         yield Case("conv2d_forward", f"special_{label}", forward_special, (c,), terms=c.taps * c.channels // c.groups,

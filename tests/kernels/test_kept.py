@@ -7,10 +7,11 @@ import pytest
 
 from minicnn.dispatch import dispatch, set_conv_algorithm
 from minicnn.kernels import cpu
+from minicnn.kernels.contracts import CONTRACTS
 from minicnn.kernels.cpu.algorithms import choose
 from minicnn.trace import trace_kernels
 
-from .cases_conv import ROUND, Convolution
+from .cases_conv import JOINED, ROUND, Convolution, joined
 
 LAYERS = {
     "direct": Convolution((2, 9, 7), 19, 37, (3, 3), (2, 2), ROUND),
@@ -44,6 +45,27 @@ def test_same_bits_and_filters_are_read_once(label: str, dtype: Any) -> None:
             expected = run(c, algorithm, level, x, w)
             np.testing.assert_array_equal(run(c, algorithm, level, x, passed, kept=kept), expected)
             passed[...] = np.nan  # what is prepared is not made again
+    assert len(kept) == len(cpu.LEVELS)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_joined_filters_are_read_once(dtype: Any) -> None:
+    first, second = JOINED["strides_of_both"]
+    random, contract, kept = np.random.default_rng(0), CONTRACTS["conv2d_depthwise"], {}
+
+    def draw(*shape: int) -> np.ndarray:
+        return random.normal(size=shape).astype(dtype)
+
+    (x, w, bias, filters, shift), params = joined(first, second, draw)
+    values = [params[name] for name in contract.params]
+    for level in cpu.LEVELS:
+        expected, got, kernel = second.y(draw), second.y(draw), cpu.kernel("conv2d_depthwise", level)
+        passed = w.copy(), filters.copy()
+        kernel(x, w, bias, filters, shift, expected, *values, "joined")
+        for _ in range(2):
+            kernel(x, passed[0], bias, passed[1], shift, got, *values, "joined", kept=kept)
+            np.testing.assert_array_equal(got, expected)
+            passed[0][...], passed[1][...] = np.nan, np.nan
     assert len(kept) == len(cpu.LEVELS)
 
 

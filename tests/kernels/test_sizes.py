@@ -10,6 +10,7 @@ from minicnn.kernels.contracts import CONTRACTS
 from .calling import bind
 
 WINDOW = {"stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
+BOTH_WINDOWS = WINDOW | {f"deep_{name}": value for name, value in WINDOW.items()}
 
 
 def sizes(name: str, *shapes: tuple[int, ...] | None, **params: Any) -> dict[str, Any]:
@@ -66,6 +67,8 @@ MISFITS: dict[str, tuple[str, str, list[Any], dict[str, Any]]] = {
     "filters": ("conv2d_forward", "5 filters .* 2 groups", [(1, 5, 5, 4), (3, 3, 2, 5), None, None],
                 WINDOW | {"groups": 2}),
     "depthwise": ("conv2d_forward", "groups", [(1, 5, 5, 4), (3, 3, 4, 4), None, None], WINDOW | {"groups": 4}),
+    "joined_filters": ("conv2d_depthwise", "the third size of filters is 2, expected 1",
+                       [(1, 5, 5, 4), (1, 1, 4, 8), None, (3, 3, 2, 8), None], BOTH_WINDOWS),
     "dy_rows": ("conv2d_input_grad", "P is 4, expected 3", [(1, 4, 3, 2), (3, 3, 1, 2)], WINDOW | {"size": (5, 5)}),
     "dy_columns": ("conv2d_input_grad", "Q is 2, expected 3", [(1, 3, 2, 2), (3, 3, 1, 2)], WINDOW | {"size": (5, 5)}),
     "dy_filters": ("conv2d_input_grad", "K = 4, expected 2", [(1, 3, 3, 2), (3, 3, 1, 4)], WINDOW | {"size": (5, 5)}),

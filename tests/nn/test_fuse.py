@@ -51,6 +51,12 @@ RUNS: dict[str, list[Callable[[], nn.Module]]] = {
     "not_tracked": [conv, lambda: nn.BatchNorm2d(5, track_running_stats=False), nn.ReLU],
     "without_bias": [lambda: nn.Conv2d(3, 5, 3, stride=2, bias=False), norm, nn.ReLU],
     "depthwise": [lambda: nn.Conv2d(3, 3, 3, groups=3, padding=1), lambda: nn.BatchNorm2d(3), nn.ReLU6],
+    "wide_depthwise": [lambda: nn.Conv2d(3, 20, 1, bias=False), lambda: nn.BatchNorm2d(20), nn.ReLU6,
+                       lambda: nn.Conv2d(20, 20, 3, padding=1, groups=20), lambda: nn.BatchNorm2d(20), nn.ReLU6,
+                       lambda: nn.Conv2d(20, 4, 1), lambda: nn.BatchNorm2d(4)],
+    "wide_depthwise_stride": [lambda: nn.Conv2d(3, 6, 3, 2), lambda: nn.Conv2d(6, 6, (3, 2), 2, padding=1, groups=6),
+                              nn.ReLU],
+    "wide_depthwise_gelu": [lambda: nn.Conv2d(3, 6, 1), nn.GELU, lambda: nn.Conv2d(6, 6, 3, groups=6), nn.GELU],
     "two_rows": [conv, norm, nn.ReLU, lambda: nn.Conv2d(5, 4, 1), lambda: nn.BatchNorm2d(4), nn.SiLU],
     **{f"norm_{kind.__name__}": [conv, norm, kind] for kind in ACTIVATIONS},
 }  # fmt: skip
@@ -144,6 +150,45 @@ def test_what_runs_for_inference():
 
 def conv_of_5() -> nn.Module:
     return nn.Conv2d(5, 2, 1)
+
+
+def test_a_depthwise_convolution_is_joined_with_the_one_before_it():
+    net, x = model(RUNS["wide_depthwise"], "float32").eval(), picture("float32")
+    with mc.no_grad():
+        net(x)
+        assert kernels(lambda: net(x)) == ["conv2d_depthwise", "conv2d_forward"]
+        with mc.trace_kernels() as trace:
+            net(x)
+        assert [entry.algorithm for entry in trace] == ["joined", "direct"]
+        seen: list[Any] = []
+        hook = net[3].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+        assert "conv2d_depthwise" not in kernels(lambda: net(x)) and seen[0].shape == (2, 7, 9, 20)
+        hook.remove()
+        wide, deep = net[:3], net[3:5]
+        shortcut = deep(wide(x))
+        with mc.fusion(False):
+            expected = run(x, *wide, *deep, add=shortcut)
+        np.testing.assert_allclose(run(x, *wide, *deep, add=shortcut).numpy(), expected.numpy(), atol=1e-4)
+
+
+def test_joined_filters_are_prepared_anew_when_either_changes():
+    net, x = model(RUNS["wide_depthwise"], "float64").eval(), picture("float64")
+    with mc.no_grad():
+        for place in (3, 0, 4, 1):
+            net(x)
+            net[place].weight.copy_(net[place].weight.numpy() * 0.5)
+            got = net(x).numpy()
+            with mc.fusion(False):
+                np.testing.assert_allclose(got, net(x).numpy(), atol=1e-12)
+
+
+def test_joined_convolutions_that_do_not_fit_are_refused():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(5, 5, 3, groups=5)).eval()
+    with mc.no_grad(), pytest.raises(ValueError, match="4 channels"):
+        net(picture("float32"))
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 9, groups=4)).eval()
+    with mc.no_grad(), pytest.raises(ValueError, match="larger than the padded input"):
+        net(picture("float32"))
 
 
 def test_a_layer_with_a_hook_runs_by_itself():
