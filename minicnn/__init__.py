@@ -22,7 +22,7 @@ from .checkpoint import checkpoint  # noqa: E402
 from .device import cuda_is_available, get_num_threads, set_num_threads  # noqa: E402
 from .dispatch import set_conv_algorithm  # noqa: E402
 from .gradcheck import gradcheck, gradgradcheck  # noqa: E402
-from .interop import from_dlpack  # noqa: E402
+from .interop import from_cuda_array, from_dlpack  # noqa: E402
 from .nn.fuse import fusion  # noqa: E402
 from .ops.compare import where  # noqa: E402
 from .ops.shape import concat, stack  # noqa: E402
@@ -59,6 +59,7 @@ __all__ = [
     "data",
     "detect_anomaly",
     "enable_grad",
+    "from_cuda_array",
     "from_dlpack",
     "full",
     "fusion",

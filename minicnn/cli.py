@@ -15,6 +15,7 @@ import click
 from . import __version__
 from .commands.about import doctor, models, summary
 from .commands.bench import bench
+from .commands.common import compiling_announced
 from .commands.data import data
 from .commands.explain import explain
 from .commands.judge import evaluate, predict
@@ -58,6 +59,7 @@ def _fail(message: str) -> int:
 @click.pass_context
 def commands(context: click.Context) -> None:
     """Train a small convolutional network, evaluate it, look at it."""
+    context.with_resource(compiling_announced())
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

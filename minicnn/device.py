@@ -13,8 +13,8 @@ x[...]; and x[...] = y with either goes by way of the CPU as a whole. Slices sta
 
 What is wrong with a call's shapes and dtypes is said at once, on every device. What is wrong with the numbers in an
 array - a label that is no class, an index outside - the CPU says at once too; on a GPU one would have to wait for it.
-There the kernel passes over a wrong index, and the error, which names the op, is raised where a tensor is read next: in
-training where the loss is, before the optimizer moves anything.
+There the kernel passes over a wrong index, and the error, which names the op, is raised where a tensor is read next: by
+a Trainer where it reads the loss, before the optimizer moves anything.
 """
 
 from importlib.metadata import version

@@ -115,6 +115,8 @@ class Tensor:
         return self.numpy().tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False and self.device != "cpu":
+            raise ValueError(f"a tensor on {self.device} becomes a NumPy array by a copy only, and copy=False")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -146,8 +148,7 @@ class Tensor:
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__  # by identity; `==` compares elements
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
         if self.entry is not None:

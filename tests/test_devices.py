@@ -38,6 +38,13 @@ def test_arrays_go_there_and_back(gpu, dtype):
     assert mc.tensor(array[:0], device=gpu).numpy().shape == (0, 5)
 
 
+def test_numpy_is_told_that_it_takes_a_copy(gpu):
+    x = mc.ones(3, device=gpu)
+    assert np.array(x, copy=True).tolist() == np.array(x, copy=None).tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match=f"a tensor on {gpu} becomes a NumPy array by a copy only"):
+        np.asarray(x, copy=False)
+
+
 def test_what_makes_tensors_makes_them_there(gpu):
     made = mc.ones(2, device=gpu), mc.zeros((2, 3), dtype="int64", device=gpu), mc.full(3, 2.5, device=gpu)
     assert [x.device for x in made] == [gpu] * 3

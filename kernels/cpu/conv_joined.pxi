@@ -15,8 +15,7 @@ cdef struct Joined:
     const Conv* deep            # the depthwise one
     Cut wide_cut, deep_cut      # their outputs, in bands of whole rows
     Py_ssize_t row              # numbers of the buffer from row to row
-    Py_ssize_t inputs, table    # bytes of a thread's workspace, behind the buffer: copied inputs, lists of places
-    Py_ssize_t buffer, own
+    Py_ssize_t buffer, inputs, table, own   # bytes of a thread: rows, copied inputs, lists of places; of all of it
 
 
 cdef Cut cut_rows(const Conv* c, Py_ssize_t rows) noexcept nogil:
@@ -58,6 +57,11 @@ cdef void list_grid(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row, Py_ssiz
         places[i] = places[count - 1]
 
 
+cdef bint in_rows(const Conv* deep) noexcept nogil:
+    """Whether there is a faster loop for whole panels, which needs no lists of places."""
+    return deep.R == deep.S == 3 and deep.dilation_w == 1 and deep.stride_w <= 2
+
+
 cdef void filter_rows(const Joined* job, const Taps* taps, const Window* output, const real* buffer,
                       const real* filters, const real* bias, const Finish* finish, real* y, Py_ssize_t panel,
                       const Py_ssize_t* pixels, const Py_ssize_t* places) noexcept nogil:
@@ -66,7 +70,7 @@ cdef void filter_rows(const Joined* job, const Taps* taps, const Window* output,
     cdef Py_ssize_t width = tile_width(sizeof(real)), i
     cdef Store store = Store(TILE_ROWS, min(width, deep.K - panel * width), False, finish)
     cdef Row row = Row(output.width, deep.dilation_h * job.row, deep.K, deep.stride_w)
-    if deep.R == deep.S == 3 and deep.dilation_w == 1 and deep.stride_w <= 2 and store.width == width:
+    if in_rows(deep) and store.width == width:
         for i in range(output.height):
             depthwise_row(&row, finish, buffer + i * deep.stride_h * job.row, filters,
                           bias + panel * width if bias else NULL, y + i * deep.Q * deep.K + panel * width)
@@ -110,8 +114,9 @@ cdef void joined_task(const Joined* job, const real* x, const real* packed, cons
                         <real*>(own + job.buffer), &steps)
     list_grid(made.height, made.width, wide.stride_h * steps.row, wide.stride_w * steps.pixel, pixels)
     list_grid(made.height, made.width, job.row, width, places)
-    list_grid(output.height, output.width, deep.stride_h * job.row, deep.stride_w * width, deep_pixels)
-    list_grid(output.height, output.width, deep.Q * deep.K, deep.K, deep_places)
+    if not in_rows(deep) or share.last * width > deep.K:
+        list_grid(output.height, output.width, deep.stride_h * job.row, deep.stride_w * width, deep_pixels)
+        list_grid(output.height, output.width, deep.Q * deep.K, deep.K, deep_places)
     walk = walk_taps(job.phase, wide.C, width, &steps, starts)
     for i in range(deep.R * deep.S):
         taps_a[i] = i // deep.S * deep.dilation_h * job.row + i % deep.S * deep.dilation_w * width
@@ -143,13 +148,14 @@ cdef int joined(Conv* wide, Phase* phase, const Layout* layout, Conv* deep, cons
     job.wide_cut.rows = min(rows, wide.P)
     wide.panels, wide.piece, wide.pieces = ceil_div(wide.K, width), wide.C, 1
     wide.chunks = min(wide.panels, ceil_div(TASKS, job.deep_cut.bands))
+    wide.chunks = ceil_div(wide.panels, wide.panels // wide.chunks)     # of the same size
     tasks = job.deep_cut.bands * wide.chunks
     size = wide.panels * wide.R * wide.S * wide.C * width
     # the workspace: for each thread what Joined lists; and packed filters, unless the caller keeps them
     job.buffer = whole_lines(rows * job.row * sizeof(real))
     job.inputs = 0
     if not inside(&job.wide_cut, wide.H, wide.W):
-        job.inputs = whole_lines(most_inputs(&job.wide_cut) * wide.C * sizeof(real))
+        job.inputs = whole_lines(max(0, most_inputs(&job.wide_cut)) * wide.C * sizeof(real))
     job.table = whole_lines(sizeof(Py_ssize_t) * (wide.R * wide.S + 2 * taps + 2 * whole_tiles(rows * wide.Q)
                                                   + 2 * whole_tiles(job.deep_cut.rows * deep.Q)))
     job.own = job.buffer + job.inputs + job.table

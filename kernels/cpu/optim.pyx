@@ -10,6 +10,7 @@ include "common.pxi"
 
 from cython.parallel cimport prange
 from libc.math cimport pow, sqrt, sqrtf
+from libc.stdlib cimport qsort
 
 cdef enum:
     GRAIN = 16384           # elements of a task
@@ -30,15 +31,30 @@ cdef struct Task:           # neighbouring elements of a parameter, and those th
     Py_ssize_t count
 
 
-cdef bint are_apart(list arrays) except -1:
-    """Whether no two arrays share memory: parameters that do are moved in turn, as they come."""
-    cdef list starts = sorted([<size_t>data(array) for array in arrays])
-    cdef list ends = sorted([<size_t>data(array) + <size_t>array.nbytes for array in arrays])
-    cdef Py_ssize_t i
-    for i in range(len(starts) - 1):
-        if ends[i] > starts[i + 1]:
-            return False
-    return True
+cdef struct Piece:          # of memory
+    size_t start, end
+
+
+cdef int by_start(const void* one, const void* other) noexcept nogil:
+    cdef size_t a = (<const Piece*>one).start, b = (<const Piece*>other).start
+    return (a > b) - (a < b)
+
+
+cdef bint are_apart(tuple rows) except -1:
+    """Whether no two parameters share memory: those that do are moved in turn, as they come."""
+    cdef Py_ssize_t count = len(rows), i
+    cdef Piece* piece = <Piece*>allocate(count, sizeof(Piece))
+    cdef bint apart = True
+    cdef cnp.ndarray param
+    for i in range(count):
+        param = rows[i][0]
+        piece[i].start = <size_t>cnp.PyArray_DATA(param)
+        piece[i].end = piece[i].start + cnp.PyArray_NBYTES(param)
+    qsort(piece, count, sizeof(Piece), by_start)
+    for i in range(count - 1):
+        apart = apart and piece[i].end <= piece[i + 1].start
+    free(piece)
+    return apart
 
 
 cdef class Tasks:
@@ -54,14 +70,17 @@ cdef class Tasks:
         cdef tuple rows = tuple(zip(*columns)) if isinstance(columns[0], list) else (columns,)
         cdef Py_ssize_t most = 0, elements = 0, n, begin, size
         cdef char* start
+        cdef cnp.ndarray param
         cdef int i
         for row in rows:
-            most += (row[0].size + GRAIN - 1) // GRAIN
+            param = row[0]
+            most += (cnp.PyArray_SIZE(param) + GRAIN - 1) // GRAIN
         self.task = <Task*>allocate(most, sizeof(Task))
         self.in_float = not rows or rows[0][0].dtype == F32
         for row in rows:
-            n = row[0].size
-            size = row[0].itemsize
+            param = row[0]
+            n = cnp.PyArray_SIZE(param)
+            size = cnp.PyArray_ITEMSIZE(param)
             if (size == 4) != self.in_float:
                 raise TypeError("an optimizer's step takes parameters of one dtype at a time")
             for begin in range(0, n, GRAIN):
@@ -71,7 +90,7 @@ cdef class Tasks:
                 self.task[self.count].count = min(GRAIN, n - begin)
                 self.count += 1
             elements += n
-        self.team = threads(elements) if are_apart([row[0] for row in rows]) else 1
+        self.team = threads(elements) if are_apart(rows) else 1
 
     def __dealloc__(self):
         free(self.task)

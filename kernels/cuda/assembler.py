@@ -1,19 +1,19 @@
 """From PTX to a GPU's own code, by NVIDIA's ptxas; and what that code takes up.
 
-ptxas comes with the wheel nvidia-cuda-nvcc-cu12, which the extra [cuda] installs; $MINICNN_PTXAS names another one.
-What it makes is kept beside the PTX.
+ptxas comes with the compiler that makes the PTX, in the wheel nvidia-cuda-nvcc-cu12, which the extra [cuda] installs;
+$MINICNN_PTXAS names another one. What it makes is kept beside the PTX.
 """
 
 import os
 import re
-import shutil
 import subprocess
-import sysconfig
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+
+from cuda import pathfinder
 
 from .compiler import cache_folder, write_beside
 
@@ -42,15 +42,18 @@ class Assembled:
 
 @cache
 def find_ptxas() -> str | None:
-    """The path of ptxas: $MINICNN_PTXAS, the wheel's, or the one on the PATH."""
-    named = os.environ.get("MINICNN_PTXAS")
-    wheel = Path(sysconfig.get_paths()["purelib"], "nvidia", "cuda_nvcc", "bin", "ptxas")
-    return named or (str(wheel) if wheel.exists() else shutil.which("ptxas"))
+    """The path of ptxas: $MINICNN_PTXAS, or the one where NVIDIA's libraries come from: wheels, Conda, $CUDA_HOME. Not
+    any on the PATH, which may be older than the PTX."""
+    return os.environ.get("MINICNN_PTXAS") or pathfinder.find_nvidia_binary_utility("ptxas")
 
 
 @cache
 def _version(ptxas: str) -> str:
-    return subprocess.run([ptxas, "--version"], capture_output=True, text=True, check=True).stdout
+    """What it says of itself; FileNotFoundError where it can't be run."""
+    try:
+        return subprocess.run([ptxas, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise FileNotFoundError(f"{ptxas} is not a ptxas that runs here: {error}") from error
 
 
 def assemble(ptx: str, capability: tuple[int, int]) -> Assembled:
@@ -68,7 +71,8 @@ def assemble(ptx: str, capability: tuple[int, int]) -> Assembled:
             done = subprocess.run([ptxas, f"-arch=sm_{major}{minor}", "-v", str(source), "-o", str(made)],
                                   capture_output=True, text=True)
             if done.returncode:
-                raise ValueError(f"ptxas refuses the PTX: {done.stderr.strip()}")
+                release = _version(ptxas).strip().splitlines()[-1]
+                raise ValueError(f"{ptxas} ({release}) refuses the PTX: {done.stderr.strip()}")
             write_beside(cubin, made.read_bytes())
             write_beside(report, done.stderr.encode())
     text = report.read_text()

@@ -14,28 +14,35 @@ A kernel is a plain function over flat memory, made by a function of the types a
 argument of the outer function, or a pointer to either, with a star. Pointers carry no size and indices are unsigned
 32-bit numbers: address arithmetic stays short, and a kernel's parameters are those that one reads.
 
-Numba compiles it when it is first needed. The PTX is kept in the user's cache, named by a digest of the function's
-source and of all that it uses, of the versions of Numba, and of the compute capability: no kernel is compiled twice.
+It is compiled when it is first needed: by Numba to LLVM's intermediate code, which takes nine tenths of the time and
+is the same for all GPUs, and from there by NVIDIA's libNVVM. The PTX is kept in the user's cache, named by a digest of
+the function's source and of all that it uses, of the compilers' versions, and of the compute capability: no kernel is
+compiled twice.
 """
 
 import inspect
+import logging
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import cuda, types
+from cuda import pathfinder
+from numba import types
+from numba.cuda.compiler import kernel_fixup
+from numba.cuda.cudadrv.nvvm import set_launch_bounds
 from numba.np.numpy_support import from_dtype
 
 from ..cache import user_cache
+from .define import lower
 
 #: The scalar types of parameters: Numba's, and the letter of the struct module that packs one.
 SCALARS = {"u32": (types.uint32, "I"), "u64": (types.uint64, "Q"), "u8": (types.uint8, "B"),
@@ -49,6 +56,9 @@ THREADS = 256
 
 KERNELS: dict[str, "Kernel"] = {}
 
+#: Is told (level INFO) of each kernel that has to be compiled, before that takes a second or two.
+LOG = logging.getLogger(__name__)
+
 
 def kernel(signature: str, *, threads: int | Callable[..., int] = THREADS,
            variants: tuple[tuple[Any, ...], ...] = ((np.float32,), (np.float64,))) -> Callable[[Any], "Kernel"]:
@@ -58,7 +68,7 @@ def kernel(signature: str, *, threads: int | Callable[..., int] = THREADS,
     are: compiled for each kind of GPU, counted, and so on; at least one for each type.
     """
     def add(make: Callable[..., Any]) -> Kernel:
-        if make.__name__ in KERNELS:
+        if make.__name__ in KERNELS and make.__module__ != "__main__":  # a cell of a notebook may run again
             raise ValueError(f"there are two kernels called {make.__name__}")
         KERNELS[make.__name__] = Kernel(make, signature, threads, variants)
         return KERNELS[make.__name__]
@@ -115,7 +125,13 @@ class Variant:
         found = {}
         for part in self.kernel.signature.split(","):
             name, _, its_type = part.replace(" ", "").partition(":")
+            if its_type.rstrip("*") not in space:
+                raise ValueError(f"{self}: the type of {name}, {its_type!r}, is none of {', '.join(space)}, with or "
+                                 "without a star")
             found[name] = space[its_type.rstrip("*")], its_type.endswith("*")
+        if list(found) != list(inspect.signature(self.function).parameters):
+            raise ValueError(f"{self}: its signature says ({', '.join(found)}), but the function takes "
+                             f"{inspect.signature(self.function)}")
         return found
 
     @cached_property
@@ -125,20 +141,34 @@ class Variant:
     def compiled(self, capability: tuple[int, int]) -> Compiled:
         """The PTX for a compute capability such as (8, 0), from the cache where it was made before."""
         if capability not in self._compiled:
-            self._compiled[capability] = Compiled(self.name, self._ptx(capability), self.packing)
+            self.compile(capability)
         return self._compiled[capability]
 
-    def _ptx(self, capability: tuple[int, int]) -> str:
-        path = cache_folder() / f"{self.name[:80]}-{_digest(self, capability)}.ptx"
-        if path.exists():
-            return path.read_text()
-        signature = types.void(*[types.CPointer(t) if pointer else t for t, pointer in self.parameters.values()])
-        ptx, _ = cuda.compile_ptx(self.function, signature, cc=capability, launch_bounds=self.threads)
+    def compile(self, *capabilities: tuple[int, int]) -> None:
+        """Have PTX for each of the compute capabilities: for several at once it takes little longer than for one."""
+        paths = {cc: cache_folder() / f"{self.name[:80]}-{_digest(self, cc)}.ptx" for cc in capabilities}
+        missing = [cc for cc, path in paths.items() if not path.exists()]
+        if missing:
+            LOG.info("compiling %s", self.name)
+            library = self._lowered()
+            for cc in missing:
+                write_beside(paths[cc], self._renamed(library.get_asm_str(cc)).encode())
+        self._compiled |= {cc: Compiled(self.name, path.read_text(), self.packing) for cc, path in paths.items()}
+
+    def _lowered(self) -> Any:
+        """Numba's library of the kernel and the device functions that it calls, which makes PTX for any capability."""
+        arguments = tuple(types.CPointer(t) if pointer else t for t, pointer in self.parameters.values())
+        made = lower(self.function, arguments, types.void, inlined=False)
+        entry = made.library.get_function(made.fndesc.llvm_func_name)
+        kernel_fixup(entry, debug=False)  # from a function that tells of errors to one that returns nothing
+        set_launch_bounds(entry, self.threads)
+        return made.library
+
+    def _renamed(self, ptx: str) -> str:
+        """The PTX with the kernel's name in the place of Numba's, which is mangled and hundreds of letters long."""
         entry = re.search(r"\.entry (\S+)\(", ptx)
         assert entry, "Numba made PTX without an entry"
-        ptx = ptx.replace(entry[1], self.name)  # Numba's names are mangled and hundreds of letters long
-        write_beside(path, ptx.encode())
-        return ptx
+        return ptx.replace(entry[1], self.name)
 
 
 def _numba_type(setting: Any) -> Any:
@@ -177,10 +207,20 @@ def newest_capability(wanted: tuple[int, int]) -> tuple[int, int]:
 
 def _digest(variant: Variant, capability: tuple[int, int]) -> str:
     """Changes with whatever could change the PTX."""
-    about = [version("numba"), version("numba-cuda"), sys.version.split()[0], capability, variant.threads,
+    about = [version("numba"), version("numba-cuda"), _nvvm(), sys.version.split()[0], capability, variant.threads,
              variant.kernel.signature, variant.settings, variant.name]
     text = "\n".join([*map(str, about), *_sources(variant.function, set())])
     return sha256(text.encode()).hexdigest()[:20]
+
+
+@cache
+def _nvvm() -> str:
+    """Which libNVVM makes the PTX: the version of its wheel, or where else it lies and since when."""
+    try:
+        return version("nvidia-cuda-nvcc-cu12")
+    except PackageNotFoundError:
+        library = Path(str(pathfinder.load_nvidia_dynamic_lib("nvvm").abs_path))
+        return f"{library} {library.stat().st_mtime_ns}"
 
 
 def _sources(function: Any, seen: set[Any]) -> Iterator[str]:

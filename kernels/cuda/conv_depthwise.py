@@ -12,11 +12,12 @@ from math import gcd
 from typing import Any
 
 import numpy as np
-from numba import cuda, njit
+from numba import cuda
 from numba import uint32 as u32
 
 from .compiler import THREADS, kernel
 from .conv_gather import add_digits, axis_back, clip, digits
+from .define import device
 from .intrinsics import divide, load4, position, store4
 from .launcher import cover, launch
 from .matmul import add_up
@@ -26,22 +27,22 @@ from .tile import MULTIPROCESSORS
 VARIANTS = ((np.float32, 1), (np.float32, 4), (np.float64, 1), (np.float64, 4))
 
 
-@njit(inline="always")
+@device
 def get_four(x: Any, index: Any, values: Any) -> None:
     values[0], values[1], values[2], values[3] = load4(x, index)
 
 
-@njit(inline="always")
+@device
 def get_one(x: Any, index: Any, values: Any) -> None:
     values[0] = x[index]
 
 
-@njit(inline="always")
+@device
 def set_four(y: Any, index: Any, values: Any) -> None:
     store4(y, index, values[0], values[1], values[2], values[3])
 
 
-@njit(inline="always")
+@device
 def set_one(y: Any, index: Any, values: Any) -> None:
     y[index] = values[0]
 

@@ -19,10 +19,11 @@ from math import gcd
 from typing import Any
 
 import numpy as np
-from numba import cuda, njit
+from numba import cuda
 from numba import uint32 as u32
 
 from .compiler import kernel
+from .define import device
 from .intrinsics import divide
 from .launcher import cover, launch
 from .memory import DeviceArray
@@ -170,13 +171,13 @@ def conv2d_tiles(real: Any, tile: Tile, back: bool, aligned: bool, aligned_out: 
 # Along one axis: (how many of y's pixels a phase has, how far apart in x two of them look, where in x the first one's
 # first tap lies, how many taps, the first tap, how far apart in x two taps lie). "Where" wraps around below 0.
 
-@njit(inline="always")
+@device
 def axis_forward(phase: Any, outs: Any, before: Any, stride: Any, dilation: Any, every: Any, taps: Any) -> Any:
     """Tap r of output p lies on p * stride + r * dilation - before."""
     return outs, stride, u32(u32(0) - before), taps, u32(0), dilation
 
 
-@njit(inline="always")
+@device
 def axis_back(phase: Any, outs: Any, before: Any, stride: Any, dilation: Any, every: Any, taps: Any) -> Any:
     """Tap r joins pixel h to output p where p * stride + r * dilation = h + before. Of the phase's pixels, that is of
     `phase` and every `stride`th behind it."""
@@ -193,7 +194,7 @@ def axis_back(phase: Any, outs: Any, before: Any, stride: Any, dilation: Any, ev
     return size, u32(1), u32(p - far), count, r, u32(u32(0) - divide(u32(every * dilation), stride))
 
 
-@njit(inline="always")
+@device
 def digits(number: Any, middle: Any, last: Any) -> tuple[Any, Any, Any]:
     """number as (a, b, c) with number = (a * middle + b) * last + c."""
     upper = divide(number, last)
@@ -201,7 +202,7 @@ def digits(number: Any, middle: Any, last: Any) -> tuple[Any, Any, Any]:
     return first, u32(upper - first * middle), u32(number - upper * last)
 
 
-@njit(inline="always")
+@device
 def add_digits(a: Any, b: Any, c: Any, more_a: Any, more_b: Any, more_c: Any, middle: Any, last: Any) -> Any:
     """The sum of two such numbers, digit by digit as on paper."""
     c = u32(c + more_c)
@@ -216,19 +217,19 @@ def add_digits(a: Any, b: Any, c: Any, more_a: Any, more_b: Any, more_c: Any, mi
     return a, b, c
 
 
-@njit(inline="always")
+@device
 def fetch_four(x: Any, index: Any, inside: Any, values: Any, turn: Any, lane: Any, zero: Any) -> None:
     """Fetch x[index .. index + 3] for a turn if that is inside the picture, else zeros."""
     four(x, index, u32(4) if inside else u32(0), values, turn, zero)
 
 
-@njit(inline="always")
+@device
 def fetch_one(x: Any, index: Any, inside: Any, values: Any, turn: Any, lane: Any, zero: Any) -> None:
     """The same of one number, the lane'th of four."""
     values[4 * turn + lane] = x[index] if inside else zero
 
 
-@njit(inline="always")
+@device
 def clip(value: Any, low: Any, high: Any) -> Any:
     """value, but at least low and at most high; NaN is neither, and stays."""
     value = low if value < low else value

@@ -10,7 +10,7 @@ _lock = Lock()  # a device is opened once, by whichever thread comes first
 
 
 def open_device(name: str) -> Device:
-    """The device of a full name, "emulator" or "cuda:0"."""
+    """The device of a full name, "emulator" or "cuda:0". ValueError for another."""
     with _lock:
         if name not in _opened:
             _opened[name] = Device(_backend(name))
@@ -22,6 +22,9 @@ def _backend(name: str) -> Any:
         from .emulated import Emulated
 
         return Emulated()
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not number.isdecimal():
+        raise ValueError(f"open_device: expected 'emulator', 'cuda:0', 'cuda:1', ..., got {name!r}")
     from .driver import Driver
 
-    return Driver(int(name.removeprefix("cuda:")))
+    return Driver(int(number))

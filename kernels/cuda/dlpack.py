@@ -83,7 +83,7 @@ class Taken:
         self.shape = tuple(tensor.shape[: tensor.ndim])
         self.dtype = _dtype(tensor)
         self.address = (tensor.data or 0) + tensor.byte_offset
-        self.contiguous = not tensor.strides or _without_gaps(self.shape, tensor.strides[: tensor.ndim])
+        self.contiguous = not tensor.strides or without_gaps(self.shape, tensor.strides[: tensor.ndim])
 
     def __del__(self) -> None:
         managed = getattr(self, "_managed", None)
@@ -98,7 +98,7 @@ def _dtype(tensor: DLTensor) -> np.dtype:
     return np.dtype(np.bool_ if kinds[tensor.code] == "b" else f"{kinds[tensor.code]}{tensor.bits // 8}")
 
 
-def _without_gaps(shape: Sequence[int], strides: Sequence[int]) -> bool:
+def without_gaps(shape: Sequence[int], strides: Sequence[float]) -> bool:
     """Whether such strides, in elements, step from each to the next. Those of an axis of one element say nothing."""
     step = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):

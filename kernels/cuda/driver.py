@@ -45,6 +45,15 @@ def bindings() -> Any:
     return driver
 
 
+def ordinal_of(address: int) -> int:
+    """The number of the GPU in whose memory an address lies; ValueError if it is in none's."""
+    api = bindings()
+    code, ordinal = api.cuPointerGetAttribute(api.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address)
+    if code != api.CUresult.CUDA_SUCCESS:
+        raise ValueError(f"the address {address:#x} is in no GPU's memory")
+    return int(ordinal)
+
+
 class Event:
     """A mark in a stream, for as long as somebody holds it."""
 

@@ -16,13 +16,14 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from numba import njit, uint32
+from numba import uint32
 
 from ..contracts import CONTRACTS as ALL
 from ..contracts import Contract
 from .activations import PARAMS, formula
 from .axes import Numbers, broadcast, check_size, collapse, contiguous, split
 from .compiler import Variant, kernel
+from .define import device
 from .intrinsics import divide, load4, position, store4
 from .launcher import cover, launch
 from .memory import DeviceArray
@@ -47,7 +48,7 @@ def _settings(contract: Contract, dtype: Any) -> tuple[Any, ...]:
     return (contract.name, *(of(argument.kind) for argument in arguments), np.dtype(dtype))
 
 
-@njit(inline="always")
+@device
 def read(x: Any, at: Any, step: Any, whole: Any, left: Any) -> Any:
     """x[at], x[at + step] ...: four of them, or the `left` that there are and then the first again. whole: there are
     four, and `at` is a multiple of 4 if they are neighbours."""
@@ -62,7 +63,7 @@ def read(x: Any, at: Any, step: Any, whole: Any, left: Any) -> Any:
     return first, second, third, x[uint32(at + 3)] if left > 3 else first
 
 
-@njit(inline="always")
+@device
 def write(y: Any, to: Any, whole: Any, left: Any, first: Any, second: Any, third: Any, fourth: Any) -> None:
     """y[to], y[to + 1] ... = the four, or as many as are left."""
     if whole:
@@ -93,7 +94,7 @@ def unary(name, given, result, real):
     return unary
 
 
-@njit(inline="always")
+@device
 def place(rows: Any, middle: Any, columns: Any) -> Any:
     """Which elements are this thread's: the index along the outer axis, along the middle one, and of the first column.
     Beyond the last row the first of them is too large."""

@@ -48,6 +48,8 @@ class Emulated:
 
     def opened(self, address: int, nbytes: int) -> None:
         self.memory.add(address, nbytes)
+        if self.mode != "fast":
+            self._bytes(address, nbytes)[:] = 0xFF  # NaN, or -1: what nobody has written shows in the results
 
     def closed(self, address: int) -> None:
         self.memory.remove(address)
@@ -84,9 +86,11 @@ class Emulated:
 
 @contextmanager
 def mode(name: str) -> Iterator[None]:
-    """Run the emulator in another mode inside: "fast", "checked" or "reverse"."""
+    """Run the emulator in another mode inside: "fast", "checked" or "reverse". ValueError for another."""
     from .devices import open_device
 
+    if name not in MODES:
+        raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {name!r}")
     backend: Any = open_device("emulator").backend
     before, backend.mode = backend.mode, name
     try:

@@ -9,9 +9,10 @@ group.
 from itertools import product
 from typing import Any
 
-from numba import cuda, njit, uint32
+from numba import cuda, uint32
 
 from .compiler import THREADS, kernel
+from .define import device
 from .intrinsics import divide
 from .launcher import launch
 from .layout import SIZES, element, layout, part, place, sum_over
@@ -42,7 +43,7 @@ def _statistics(x: DeviceArray, mean: DeviceArray, rstd: DeviceArray, eps: float
         merge(means, squares, mean, rstd, places, places * channels // groups, "rstd", eps)
 
 
-@njit(inline="always")
+@device
 def belonging(column: Any, inner: Any, width: Any, groups: Any) -> Any:
     """The first channel of a column that is `width` channels wide, and the number of its picture's group."""
     picture = divide(column, inner)

@@ -15,14 +15,15 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numba import cuda, int64, njit, uint32, uint64
+from numba import cuda, int64, uint32, uint64
 
 from .axes import check_size
 from .compiler import THREADS, kernel
 from .copy import ITEMS, fill, item_type
+from .define import device
 from .faults import Error
 from .intrinsics import atomic_min, divide, load4, position, store4
-from .launcher import cover, launch
+from .launcher import MOST_BLOCKS, cover, launch
 from .layout import BUSY, MANY
 from .memory import DeviceArray, empty, to_numpy
 from .reduce import FLOATS, reduce_sum
@@ -33,13 +34,13 @@ from .reduce import FLOATS, reduce_sum
 FAULTS = "faults: u64*, check: u64"
 
 
-@njit(inline="always")
+@device
 def note(faults: Any, check: Any, place: Any) -> None:
     """Element `place` of the array that this check is about is wrong."""
     atomic_min(faults, uint32(0), uint64(check | uint64(place)))
 
 
-@njit(inline="always")
+@device
 def wrong(index: Any, length: Any, faults: Any, check: Any, place: Any) -> Any:
     """Whether an index is not in 0..length-1, which is noted then. As unsigned numbers the negative are too large."""
     outside = uint64(index) >= uint64(length)
@@ -160,7 +161,9 @@ ROOM = 2**22
 def _parts(rows: int, columns: int, size: int) -> int:
     """Into how many parts the rows of so many columns are cut, where the result has `size` elements: enough for a
     thread everywhere on a large GPU, unless parts get short, or all of them larger than what is added up."""
-    return max(1, min(cover(BUSY * THREADS, max(columns, 1)), rows // MANY, max(ROOM, rows * columns) // max(size, 1)))
+    wanted = cover(BUSY * THREADS, max(columns, 1))
+    affordable = max(ROOM, rows * columns) // max(size, 1)
+    return max(1, min(wanted, affordable, rows // MANY, MOST_BLOCKS[1]))
 
 
 def _add_up(name: str, x: DeviceArray, index: DeviceArray, y: DeviceArray, by_rows: bool) -> None:
@@ -264,7 +267,7 @@ CSR = ("x: real*, start: i64*, index: i64*, weight: real*, y: real*, length: u32
        f"n: u32, {FAULTS}, starts_check: u64")
 
 
-@njit(inline="always")
+@device
 def row_of(m: Any, start: Any, rows: Any, weights: Any, faults: Any, check: Any) -> Any:
     """From which weight to which row m goes. It has none, and the fault is noted, if the starts aren't what they must
     be: 0 at first, never less than before, `weights` at last."""

@@ -3,15 +3,17 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import cuda, njit, types
+from numba import cuda, types
 from numba.cuda.extending import intrinsic
+
+from .define import device
 
 WARP = 32
 ALL_LANES = 0xFFFFFFFF
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
-@njit(inline="always")
+@device
 def position() -> Any:
     """The number of this thread in the whole grid."""
     return types.uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
@@ -112,7 +114,7 @@ def atomic_min(typing_context, pointer, index, value):
     return types.void(pointer, types.uint32, pointer.dtype), generate
 
 
-@njit(inline="always")
+@device
 def warp_sum(value: Any) -> Any:
     """The sum of `value` over the lanes of a warp, in its first lane; all 32 must take part."""
     value += cuda.shfl_down_sync(ALL_LANES, value, 16)

@@ -98,7 +98,10 @@ def launch(variant: Variant, blocks: int | tuple[int, ...], *arguments: Any) -> 
     grid = _grid(variant, blocks)
     if 0 in grid:
         return
-    device = next(a.device for a in arguments if isinstance(a, DeviceArray))
+    device = next((a.device for a in arguments if isinstance(a, DeviceArray)), None)
+    if device is None:
+        raise TypeError(f"{variant}: none of the arguments is a DeviceArray (that of a Tensor is its .array), got "
+                        f"{', '.join(type(a).__name__ for a in arguments)}")
     loaded, pack = device.load(variant)
     values = [_address(variant, a) if isinstance(a, DeviceArray) else 0 if a is None else a for a in arguments]
     try:
@@ -106,7 +109,8 @@ def launch(variant: Variant, blocks: int | tuple[int, ...], *arguments: Any) -> 
     except OverflowError:
         packed = pack(*map(_in_float32, values))
     except struct.error as error:
-        raise ValueError(f"{variant}: arguments {values} don't fit {variant.kernel.signature!r}: {error}") from None
+        given = ", ".join("an array" if isinstance(a, DeviceArray) else repr(a) for a in arguments)
+        raise ValueError(f"{variant}: ({given}) don't fit {variant.kernel.signature!r}: {error}") from None
     device.backend.run(loaded, grid, variant.threads, packed)
 
 

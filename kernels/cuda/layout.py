@@ -17,9 +17,10 @@ things are added up: results depend neither on the GPU nor on which block came f
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from numba import cuda, njit, uint32
+from numba import cuda, uint32
 
 from .compiler import THREADS
+from .define import device
 from .intrinsics import ALL_LANES, WARP, divide
 from .launcher import cover
 
@@ -85,7 +86,7 @@ def _log2(n: int) -> int:
 # --------------------------------------------------------------------------------------------------- device code
 
 
-@njit(inline="always")
+@device
 def place(bits: Any, by_warp: Any) -> Any:
     """The column of this thread, its number among the threads of the column, and how many these are."""
     thread, first = uint32(cuda.threadIdx.x), uint32(uint32(cuda.blockIdx.x) << bits)
@@ -95,7 +96,7 @@ def place(bits: Any, by_warp: Any) -> Any:
     return uint32(first + (thread & uint32((uint32(1) << bits) - uint32(1)))), uint32(thread >> bits), threads
 
 
-@njit(inline="always")
+@device
 def part(column: Any, number: Any, outputs: Any, length: Any, each: Any) -> Any:
     """The first element of its column that a thread looks at, and where the block's part of the length ends.
 
@@ -106,20 +107,20 @@ def part(column: Any, number: Any, outputs: Any, length: Any, each: Any) -> Any:
     return uint32(begin + number), end if column < outputs else uint32(0)
 
 
-@njit(inline="always")
+@device
 def element(column: Any, row: Any, length: Any, inner: Any) -> Any:
     """Where an element of a column lies in the array."""
     outer = divide(column, inner)
     return uint32((outer * length + row) * inner + uint32(column - outer * inner))
 
 
-@njit(inline="always")
+@device
 def lanes_apart(bits: Any, by_warp: Any) -> Any:
     """The least distance of two lanes of the same column."""
     return uint32(1) if by_warp else uint32(uint32(1) << bits)
 
 
-@njit(inline="always")
+@device
 def slots(bits: Any) -> Any:
     """How the warps of a tile leave what they know for each other: in which slot this thread does, whether it does, the
     first slot of its column, their distance, and where they end.
@@ -138,7 +139,7 @@ def together(combine: Callable[..., Any]) -> Callable[..., Any]:
 
     The function's `shared` is an array of 256 in shared memory that the kernel uses for nothing else.
     """
-    @njit(inline="always")
+    @device
     def over_column(value, shared, bits, by_warp):
         apart = uint32(16)
         while apart >= lanes_apart(bits, by_warp):
@@ -158,12 +159,12 @@ def together(combine: Callable[..., Any]) -> Callable[..., Any]:
     return over_column
 
 
-@njit(inline="always")
+@device
 def _added(a: Any, b: Any) -> Any:
     return a + b
 
 
-@njit(inline="always")
+@device
 def larger(a: Any, b: Any) -> Any:
     """NaN if either is."""
     return a if a > b or a != a else b

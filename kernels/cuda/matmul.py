@@ -8,10 +8,11 @@ the parts up, always in the same order.
 from typing import Any
 
 import numpy as np
-from numba import cuda, njit
+from numba import cuda
 from numba import uint32 as u32
 
 from .compiler import kernel
+from .define import device
 from .intrinsics import divide, position
 from .launcher import cover, launch
 from .memory import DeviceArray, empty
@@ -44,12 +45,12 @@ VARIANTS = (*[(np.float32, tile, False, False, True) for tile in TILES], (np.flo
 
 
 @kernel("a: real*, b: real*, bias: real*, y: real*, rows: u32, columns: u32, inner: u32, part: u32, batches: u32,"
-        "step_b: u32, biased: u32", threads=lambda real, tile, *_: tile.threads, variants=VARIANTS)
+        "step_b: u32, lines: u32, biased: u32", threads=lambda real, tile, *_: tile.threads, variants=VARIANTS)
 def matmul_tiles(real: Any, tile: Tile, turned_a: bool, turned_b: bool, aligned: bool) -> Any:
     """y = a b + bias, of which a block makes one tile of one product, or of a part of its sums.
 
-    part: products of a part; batches: of a, and of y's parts; step_b: from one b to the next. aligned: in all three
-    matrices lines begin at multiples of four.
+    part: products of a part; batches: of a, and of y's parts; step_b: from one b to the next; lines: of tiles, from
+    top to bottom of all products and parts. aligned: in all three matrices lines begin at multiples of four.
     """
     high, wide, thread_rows, thread_columns = tile.rows, tile.columns, tile.thread_rows, tile.thread_columns
     threads, share, turns_a, turns_b = tile.threads, tile.share, tile.turns(high), tile.turns(wide)
@@ -58,7 +59,7 @@ def matmul_tiles(real: Any, tile: Tile, turned_a: bool, turned_b: bool, aligned:
     find_b, keep_b = (find_along_depth, keep_along_depth) if turned_b else (find_along_edge, keep_along_edge)
     fetch, store = (four, put) if aligned else (four_single, put_single)
 
-    def matmul_tiles(a, b, bias, y, rows, columns, inner, part, batches, step_b, biased):
+    def matmul_tiles(a, b, bias, y, rows, columns, inner, part, batches, step_b, lines, biased):
         left, right = cuda.shared.array(room_a, real, 16), cuda.shared.array(room_b, real, 16)
         sums, from_a, from_b = (cuda.local.array(share, real), cuda.local.array(fetched_a, real),
                                 cuda.local.array(fetched_b, real))
@@ -66,10 +67,11 @@ def matmul_tiles(real: Any, tile: Tile, turned_a: bool, turned_b: bool, aligned:
         for i in range(share):
             sums[i] = real(0)
 
-        # Along x lie the tiles of a column from top to bottom, for each product, for each part; along y the columns.
-        tall = divide(u32(rows + u32(high - 1)), u32(high))
-        number = divide(u32(cuda.blockIdx.x), tall)
-        top, first = u32(u32(cuda.blockIdx.x - number * tall) * u32(high)), u32(cuda.blockIdx.y * u32(wide))
+        # First come the tiles of a column from top to bottom, for each product, for each part; then the next column.
+        tall, right_of = divide(u32(rows + u32(high - 1)), u32(high)), divide(u32(cuda.blockIdx.x), lines)
+        line_of = u32(cuda.blockIdx.x - right_of * lines)
+        number = divide(line_of, tall)
+        top, first = u32(u32(line_of - number * tall) * u32(high)), u32(right_of * u32(wide))
         piece = divide(number, batches)
         batch, k = u32(number - piece * batches), u32(piece * part)
         end = min(u32(k + part), inner)
@@ -105,7 +107,7 @@ def matmul_tiles(real: Any, tile: Tile, turned_a: bool, turned_b: bool, aligned:
     return matmul_tiles
 
 
-@njit(inline="always")
+@device
 def find_along_depth(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner: Any, first: Any, size: Any) -> Any:
     """Where this thread's vector is, of a matrix whose lines are sums of `inner` products, and how much of it is there.
 
@@ -117,7 +119,7 @@ def find_along_depth(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner
     return u32(at * inner + deep), room(deep, end) if at < size else u32(0)
 
 
-@njit(inline="always")
+@device
 def find_along_edge(turn: Any, threads: Any, edge: Any, k: Any, end: Any, inner: Any, first: Any, size: Any) -> Any:
     """The same of a matrix whose lines cross the sums, `size` of them."""
     deep, at = along_edge(turn, threads, edge)
@@ -154,9 +156,11 @@ def matmul(a: DeviceArray, b: DeviceArray, bias: DeviceArray | None, y: DeviceAr
     parts, added = (y, bias) if pieces == 1 else (empty((pieces, *y.shape), y.dtype, y.device), None)
     lines = rows if transpose_a else inner, inner if transpose_b else columns, columns
     variant = matmul_tiles(y.dtype.type, tile, transpose_a, transpose_b, not any(length % 4 for length in lines))
-    blocks = cover(rows, tile.rows) * batch * pieces, cover(columns, tile.columns)
+    lines_of_tiles = cover(rows, tile.rows) * batch * pieces
+    blocks = lines_of_tiles * cover(columns, tile.columns)
     step_b = 0 if b.shape[0] == 1 else inner * columns
-    launch(variant, blocks, a, b, added, parts, rows, columns, inner, part, batch, step_b, added is not None)
+    launch(variant, blocks, a, b, added, parts, rows, columns, inner, part, batch, step_b, lines_of_tiles,
+           added is not None)
     if pieces > 1:
         add_up(parts, bias, y)
 

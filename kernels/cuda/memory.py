@@ -218,7 +218,8 @@ def empty(shape: Shape, dtype: Any, device: Device) -> DeviceArray:
 
 
 class Borrowed:
-    """Memory that another library owns, a `dlpack.Taken`: it gets it back when no kernel of ours is at work there."""
+    """Memory that another library owns, a `dlpack.Taken` or an `array_interface.Described`: it gets it back when no
+    kernel of ours is at work there."""
 
     def __init__(self, source: Any, device: Device) -> None:
         self.source, self.device, self.address = source, device, source.address

@@ -12,11 +12,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numba import cuda, njit, uint32
+from numba import cuda, uint32
 
 from ..contracts import ACTIVATIONS
 from .activations import activation, activation_grad
 from .compiler import THREADS, kernel
+from .define import device
 from .intrinsics import ALL_LANES, load4, position, store4
 from .launcher import cover, launch
 from .layout import SIZES, element, lanes_apart, layout, part, place, slots, sum_over
@@ -36,7 +37,7 @@ Optional = DeviceArray | None
 RUN = 16
 
 
-@njit(inline="always")
+@device
 def _merged(n: Any, mean: Any, square: Any, n2: Any, mean2: Any, square2: Any) -> Any:
     """Count, mean and squares of both."""
     count = n + n2
@@ -45,7 +46,7 @@ def _merged(n: Any, mean: Any, square: Any, n2: Any, mean2: Any, square2: Any) -
     return count, mean + apart * share, square + square2 + apart * (n * share) * apart
 
 
-@njit(inline="always")
+@device
 def moments_over(n: Any, mean: Any, square: Any, shared: Any, bits: Any, by_warp: Any) -> Any:
     """Those of all threads of a column, known to its first thread; as layout.together does it. shared: (3, 256)."""
     apart = uint32(16)
@@ -67,17 +68,17 @@ def moments_over(n: Any, mean: Any, square: Any, shared: Any, bits: Any, by_warp
     return n, mean, square
 
 
-@njit(inline="always")
+@device
 def _square(square: Any, n: Any, eps: Any) -> Any:
     return square
 
 
-@njit(inline="always")
+@device
 def _variance(square: Any, n: Any, eps: Any) -> Any:
     return square / n
 
 
-@njit(inline="always")
+@device
 def _rstd(square: Any, n: Any, eps: Any) -> Any:
     return (n / n) / math.sqrt(square / n + eps)
 
@@ -193,13 +194,13 @@ def batch_norm_follow(mean: DeviceArray, var: DeviceArray, running_mean: Optiona
 # ---------------------------------------------------------------------------------------------- channels, four at once
 
 
-@njit(inline="always")
+@device
 def _load1(x: Any, at: Any) -> Any:
     """One number as four: what is done to the others is the same, and so the compiler drops it."""
     return x[at], x[at], x[at], x[at]
 
 
-@njit(inline="always")
+@device
 def _store1(y: Any, at: Any, a: Any, b: Any, c: Any, d: Any) -> None:
     y[at] = a
 
@@ -215,7 +216,7 @@ def writing(width: int) -> Callable[..., Any]:
 
 def reading_if(given: bool, real: Any, otherwise: int, width: int) -> Callable[..., Any]:
     """What reads an array that may be absent, `otherwise` standing for it then."""
-    @njit(inline="always")
+    @device
     def absent(x, at):
         return real(otherwise), real(otherwise), real(otherwise), real(otherwise)
     return reading(width) if given else absent
@@ -317,7 +318,7 @@ def dx_maker(real: Any, name: str, rectified: bool) -> Callable[..., Any]:
     """Make the device function that gives dx from what `finished` makes of a channel."""
     slope_of = activation_grad(name, real)
 
-    @njit(inline="always")
+    @device
     def dx_of(g, x, mean, scale, bias, slope, shift):
         away = x - mean
         dx = scale * slope_of(g, away * scale + bias) - (away * slope + shift)
@@ -325,7 +326,7 @@ def dx_maker(real: Any, name: str, rectified: bool) -> Callable[..., Any]:
     return dx_of
 
 
-@njit(inline="always")
+@device
 def finished(rstd: Any, weight: Any, dweight: Any, dbias: Any, share: Any) -> Any:
     """scale, slope and shift of a channel (see above). share: 1 / M."""
     scale = rstd * weight

@@ -7,10 +7,11 @@ of a window is a byte. The dropout's random words are made where they are needed
 
 from typing import Any
 
-from numba import cuda, njit, uint8, uint32, uint64
+from numba import cuda, uint8, uint32, uint64
 
 from .activations import activation, activation_grad
 from .compiler import THREADS, kernel
+from .define import device
 from .intrinsics import divide
 from .launcher import launch
 from .layout import SIZES, element, layout, part, place, sum_over
@@ -26,7 +27,7 @@ DROPPED = 255
 WINDOWS = "high: u32, wide: u32, windows_down: u32, windows_across: u32, rows: u32, columns: u32"
 
 
-@njit(inline="always")
+@device
 def window(number: Any, windows_down: Any, windows_across: Any) -> Any:
     """The picture, row and column of a window."""
     line = divide(number, windows_across)
@@ -34,7 +35,7 @@ def window(number: Any, windows_down: Any, windows_across: Any) -> Any:
     return picture, uint32(line - picture * windows_down), uint32(number - line * windows_across)
 
 
-@njit(inline="always")
+@device
 def _better(best: Any, where: Any, value: Any, here: Any) -> Any:
     """The first of equals stays, the last NaN wins."""
     if value > best or value != value:
@@ -42,7 +43,7 @@ def _better(best: Any, where: Any, value: Any, here: Any) -> Any:
     return best, where
 
 
-@njit(inline="always")
+@device
 def _dropped(value: Any, where: Any, word: Any, threshold: Any, scale: Any) -> Any:
     """Value and position after dropout."""
     if uint64(word) < threshold:
@@ -50,7 +51,7 @@ def _dropped(value: Any, where: Any, word: Any, threshold: Any, scale: Any) -> A
     return value * scale, uint8(where)
 
 
-@njit(inline="always")
+@device
 def _word(block: Any, i: Any, seed: Any) -> Any:
     """Word i of the stream from a block on."""
     w0, w1, w2, w3 = philox(uint64(block + uint64(i >> uint32(2))), seed)
@@ -80,15 +81,15 @@ def pool_windows(real, name, weighted, biased, width, drops):
         w0, w1, w2, w3 = read_weight(weight, channel)
         s0, s1, s2, s3 = s0 * w0, s1 * w1, s2 * w2, s3 * w3
         b0, b1, b2, b3 = read_bias(bias, channel)
-        places = uint32(rows * columns)
+        places, to_next_row = uint32(rows * columns), uint32((wide - columns) * channels)
         while turn < end:
             picture, down, across = window(turn, windows_down, windows_across)
-            line = uint32((picture * high + down * rows) * wide + across * columns)
+            at = uint32(((picture * high + down * rows) * wide + across * columns) * channels + channel)
             v0, v1, v2, v3 = real(lowest), real(lowest), real(lowest), real(lowest)
             p0, p1, p2, p3 = uint32(0), uint32(0), uint32(0), uint32(0)
             here = uint32(0)
             while here < places:
-                at, stop = uint32(line * channels + channel), uint32(here + columns)
+                stop = uint32(here + columns)
                 while here < stop:
                     x0, x1, x2, x3 = read(x, at)
                     v0, p0 = _better(v0, p0, activate((x0 - m0) * s0 + b0), here)
@@ -96,7 +97,7 @@ def pool_windows(real, name, weighted, biased, width, drops):
                     v2, p2 = _better(v2, p2, activate((x2 - m2) * s2 + b2), here)
                     v3, p3 = _better(v3, p3, activate((x3 - m3) * s3 + b3), here)
                     at, here = uint32(at + channels), uint32(here + uint32(1))
-                line = uint32(line + wide)
+                at = uint32(at + to_next_row)
             to = uint32(turn * channels + channel)
             q0, q1, q2, q3 = uint8(p0), uint8(p1), uint8(p2), uint8(p3)
             if drops:
@@ -186,7 +187,7 @@ def pool_slopes(real, name, weighted, biased, width, rectified):
     dx_of, read, write = dx_maker(real, name, rectified), reading(width), writing(width)
     read_weight, read_bias = reading_if(weighted, real, 1, width), reading_if(biased, real, 0, width)
 
-    @njit(inline="always")
+    @device
     def came_from(g, where, here):
         return g if where == here else real(0)
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cuda, njit, types, uint32, uint64
+from numba import cuda, types, uint32, uint64
 from numba.cuda.extending import intrinsic
 
 from .compiler import THREADS, Variant, kernel
+from .define import device
 from .launcher import cover, launch
 from .memory import DeviceArray
 
@@ -43,7 +44,7 @@ def pointer(typing_context, address, real):
     return types.CPointer(real.instance_type)(types.uint64, real), generate
 
 
-@njit(inline="always")
+@device
 def find(table: Any, rows: Any) -> Any:
     """Where this block's row of the table starts, this thread's first element, and how many the row has."""
     block, low, high = cuda.blockIdx.x, uint32(0), uint32(rows)

@@ -5,11 +5,12 @@ from math import inf
 from typing import Any
 
 import numpy as np
-from numba import cuda, int32, njit, types, uint32
+from numba import cuda, int32, types, uint32
 from numba.cuda import libdevice
 
 from .axes import check_size
 from .compiler import THREADS, kernel
+from .define import device
 from .indexing import FAULTS, check_indices, expect, wrong
 from .intrinsics import WARP, divide, position, warp_sum
 from .launcher import cover, launch
@@ -75,7 +76,7 @@ def _around(real: Any) -> Any:
     fma, mul, floor = ((libdevice.fmaf, libdevice.fmul_rn, libdevice.floorf) if real == types.float32
                        else (libdevice.fma, libdevice.dmul_rn, libdevice.floor))
 
-    @njit(inline="always")
+    @device
     def around(a, b, c, p, q, size):
         first, second = mul(a, p), mul(b, q)
         total, lost = _add(first, second)
@@ -94,7 +95,7 @@ def _around(real: Any) -> Any:
     return around
 
 
-@njit(inline="always")
+@device
 def _add(a, b):
     """a + b, and what is lost to rounding."""
     total = a + b
@@ -115,15 +116,16 @@ CHUNK = EACH * THREADS
 WARPS = THREADS // WARP
 
 
-@kernel("x: real*, brightness: real*, weights: real*, sums: real*, wrong: u8*, length: u32")
+@kernel("x: real*, brightness: real*, weights: real*, sums: real*, wrong: u8*, length: u32, chunks: u32")
 def grey(real):
-    """Of a chunk of a picture (blockIdx.x of blockIdx.y): the sum of weights * bright, and whether a number is beyond
-    0..1."""
-    def grey(x, brightness, weights, sums, wrong, length):
+    """Of a chunk of a picture, a block: the sum of weights * bright, and whether a number is beyond 0..1. The chunks of
+    the first picture come first: along x a grid has blocks for any number of pictures."""
+    def grey(x, brightness, weights, sums, wrong, length, chunks):
         of_warps = cuda.shared.array(WARPS, real)
-        factor, start = brightness[cuda.blockIdx.y], uint32(cuda.blockIdx.y * length)
+        picture = divide(uint32(cuda.blockIdx.x), chunks)
+        factor, start = brightness[picture], uint32(picture * length)
         total, outside = real(0), False
-        i = uint32(cuda.blockIdx.x * CHUNK + cuda.threadIdx.x)
+        i = uint32((cuda.blockIdx.x - picture * chunks) * CHUNK + cuda.threadIdx.x)
         for _ in range(EACH):
             if i < length:
                 value = x[uint32(start + i)]
@@ -139,26 +141,28 @@ def grey(real):
             total = of_warps[0]
             for warp in range(1, WARPS):
                 total += of_warps[warp]
-            to = uint32(cuda.blockIdx.y * cuda.gridDim.x + cuda.blockIdx.x)
-            sums[to] = total
-            wrong[to] = 1 if found else 0
+            sums[cuda.blockIdx.x] = total
+            wrong[cuda.blockIdx.x] = 1 if found else 0
     return grey
 
 
-@kernel("x: real*, brightness: real*, contrast: real*, sums: real*, wrong: u8*, y: real*, inside: u8*, length: u32")
+@kernel("x: real*, brightness: real*, contrast: real*, sums: real*, wrong: u8*, y: real*, inside: u8*, length: u32, "
+        "chunks: u32")
 def adjusted(real):
     """Blocks as for `grey`, whose sums each thread adds up for itself: there are few, and all read the same."""
-    def adjusted(x, brightness, contrast, sums, wrong, y, inside, length):
-        factor, share, start = brightness[cuda.blockIdx.y], contrast[cuda.blockIdx.y], uint32(cuda.blockIdx.y * length)
+    def adjusted(x, brightness, contrast, sums, wrong, y, inside, length, chunks):
+        picture = divide(uint32(cuda.blockIdx.x), chunks)
+        factor, share, start = brightness[picture], contrast[picture], uint32(picture * length)
         mean, outside = real(0), False
-        at, end = uint32(cuda.blockIdx.y * cuda.gridDim.x), uint32(cuda.blockIdx.y * cuda.gridDim.x + cuda.gridDim.x)
+        first = uint32(picture * chunks)
+        at, end = first, uint32(first + chunks)
         while at < end:
             mean += sums[at]
             outside = outside or wrong[at] != 0
             at = uint32(at + 1)
-        if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
-            inside[cuda.blockIdx.y] = 0 if outside else 1
-        i = uint32(cuda.blockIdx.x * CHUNK + cuda.threadIdx.x)
+        if cuda.blockIdx.x == first and cuda.threadIdx.x == 0:
+            inside[picture] = 0 if outside else 1
+        i = uint32((cuda.blockIdx.x - first) * CHUNK + cuda.threadIdx.x)
         for _ in range(EACH):
             if i < length:
                 bright = x[uint32(start + i)] * factor
@@ -176,8 +180,9 @@ def jitter(x: DeviceArray, brightness: DeviceArray, contrast: DeviceArray, weigh
     pictures, length = x.shape
     chunks = max(1, cover(length, CHUNK))  # a picture without numbers is inside too
     sums, wrong = empty((pictures * chunks,), x.dtype, x.device), empty((pictures * chunks,), np.uint8, x.device)
-    launch(grey(x.dtype), (chunks, pictures), x, brightness, weights, sums, wrong, length)
-    launch(adjusted(x.dtype), (chunks, pictures), x, brightness, contrast, sums, wrong, y, inside, length)
+    blocks = pictures * chunks
+    launch(grey(x.dtype), blocks, x, brightness, weights, sums, wrong, length, chunks)
+    launch(adjusted(x.dtype), blocks, x, brightness, contrast, sums, wrong, y, inside, length, chunks)
 
 
 # ------------------------------------------------------------------------------------------------------ blending

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numba import cuda, njit, uint32
+from numba import cuda, uint32
 
 from .compiler import kernel
+from .define import device
 from .intrinsics import divide, load4, position, store4
 from .launcher import cover, launch
 from .memory import DeviceArray
@@ -37,7 +38,7 @@ WINDOWS = ("height: u32, width: u32, rows: u32, columns: u32, channels: u32, cou
 HOLES = "hole_down: u32, hole_across: u32"
 
 
-@njit(inline="always")
+@device
 def place(i: Any, rows: Any, columns: Any, channels: Any) -> Any:
     """Element i of an array (N, rows, columns, channels) as (n, row, column, channel)."""
     pixel = divide(i, channels)
@@ -46,13 +47,13 @@ def place(i: Any, rows: Any, columns: Any, channels: Any) -> Any:
     return picture, uint32(line - picture * rows), uint32(pixel - line * columns), uint32(i - pixel * channels)
 
 
-@njit(inline="always")
+@device
 def element(n: Any, row: Any, column: Any, c: Any, rows: Any, columns: Any, channels: Any) -> Any:
     """The way back."""
     return uint32(((n * rows + row) * columns + column) * channels + c)
 
 
-@njit(inline="always")
+@device
 def load(source: Any, group: Any, lanes: Any, target: Any) -> None:
     """The `lanes` neighbouring numbers of a group, into registers: a local array whose indices the compiler knows."""
     if lanes == 4:
@@ -61,7 +62,7 @@ def load(source: Any, group: Any, lanes: Any, target: Any) -> None:
         target[0] = source[group]
 
 
-@njit(inline="always")
+@device
 def store(target: Any, group: Any, lanes: Any, source: Any) -> None:
     """And back into memory."""
     if lanes == 4:
@@ -70,7 +71,7 @@ def store(target: Any, group: Any, lanes: Any, source: Any) -> None:
         target[group] = source[0]
 
 
-@njit(inline="always")
+@device
 def windows_over(h: Any, before: Any, length: Any, step: Any, windows: Any) -> Any:
     """The windows along one axis that may reach place h, as (first, end). length: of a window, its holes included."""
     reach = uint32(h + before)
@@ -166,7 +167,7 @@ def max_gather(real, byte, lanes):
     return max_gather
 
 
-@njit(inline="always")
+@device
 def tap_place(tap: Any, first_h: Any, first_w: Any, high: Any, wide: Any, hole_down: Any, hole_across: Any) -> Any:
     """The place in x of a position in a window that begins at (first_h, first_w); a huge one if it is in no window."""
     r = divide(tap, wide)
@@ -235,7 +236,7 @@ def max_pool2d_index(found: DeviceArray, index: DeviceArray, size: Pair, kernel:
 COUNTED = "divisor: real, skip_top: u32, skip_left: u32, counted_rows: u32, counted_columns: u32"
 
 
-@njit(inline="always")
+@device
 def overlap(start: Any, length: Any, size: Any) -> Any:
     """How many of the `length` places from `start` on lie among 0..size-1."""
     if start < size:
@@ -244,7 +245,7 @@ def overlap(start: Any, length: Any, size: Any) -> Any:
     return min(uint32(length - skipped), size) if skipped < length else uint32(0)
 
 
-@njit(inline="always")
+@device
 def counting(row: Any, column: Any, high: Any, wide: Any, rows: Any, columns: Any) -> Any:
     """How many places of a window count; 1 where none does: its sum is 0."""
     return max(uint32(overlap(row, high, rows) * overlap(column, wide, columns)), uint32(1))

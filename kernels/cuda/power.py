@@ -6,10 +6,10 @@ Where a product's rounding error is calculated after it, dmul_rn keeps the compi
 import math
 from typing import Any
 
-from numba import float64, njit
+from numba import float64
 from numba.cuda import libdevice
 
-from .define import define, horner
+from .define import define, device, horner
 
 SQRT_2 = math.sqrt(2)
 #: log 2 as a sum: the first has 42 bits, so that 2^11 times it is still exact.
@@ -20,7 +20,7 @@ THIRD = (1 / 3, 1 / 3 * 2.0**-54)
 _tail = define("atanh_tail", "z", [f"return {horner('z', [1 / (2 * k + 5) for k in range(11)])}"], real=float64)
 
 
-@njit(inline="always")
+@device
 def power(a: Any, b: Any) -> Any:
     """As IEEE 754's pow: of a negative number real only if b is whole; 1 for b = 0 or a = 1, whatever the other is."""
     if b == 0.0 or a == 1.0:
@@ -46,7 +46,7 @@ def power(a: Any, b: Any) -> Any:
     return result
 
 
-@njit(inline="always")
+@device
 def _log(a):
     """log a of a finite a > 0 as a sum of two numbers. a = 2^k m with m from sqrt(1/2) to sqrt(2); log m = 2 atanh(s)
     with s = (m - 1) / (m + 1): s + s^3/3 + s^5/5 ..., of which the first two terms need more bits than a number has."""

@@ -7,13 +7,14 @@ rounds of two products cost less than reading the words from memory.
 from typing import Any
 
 import numpy as np
-from numba import njit, uint32, uint64
+from numba import uint32, uint64
 from numba.cuda.libdevice import umulhi
 
 from ..contracts import PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL
 from .axes import check_size
 from .compiler import kernel
 from .copy import fill
+from .define import device
 from .intrinsics import divide, load4, position, store4
 from .launcher import cover, launch
 from .memory import DeviceArray, empty
@@ -22,7 +23,7 @@ MULTIPLIER_0, MULTIPLIER_2 = PHILOX_MULTIPLIERS
 WEYL_0, WEYL_1 = PHILOX_WEYL
 
 
-@njit(inline="always")
+@device
 def philox(block: Any, seed: Any) -> Any:
     """The four words of a block of a seed's stream (both numbers uint64): words 4 block .. 4 block + 3 of it."""
     c0, c1, c2, c3 = uint32(block), uint32(block >> uint64(32)), uint32(0), uint32(0)
@@ -64,7 +65,7 @@ def random_bits(y: DeviceArray, count: int, seed: int, offset: int) -> None:
 # ------------------------------------------------------------------------------------------------------- dropout
 
 
-@njit(inline="always")
+@device
 def _kept(x, word, threshold, scale, nothing):
     """Whatever x is, NaN too, it is gone where it is dropped."""
     return x * scale if word >= threshold else nothing

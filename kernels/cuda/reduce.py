@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numba import cuda, int32, int64, njit, uint32
+from numba import cuda, int32, int64, uint32
 
 from .compiler import THREADS, kernel
+from .define import device
 from .intrinsics import ALL_LANES
 from .launcher import launch
 from .layout import SIZES, element, lanes_apart, layout, part, place, slots, sum_over
@@ -75,7 +76,7 @@ def reduce_sum_grad(g: DeviceArray, dx: DeviceArray, length: int, scale: float) 
 NOWHERE = 2**32 - 1
 
 
-@njit(inline="always")
+@device
 def beats(value: Any, place: Any, other: Any, its_place: Any, largest: Any) -> Any:
     """Whether the other one is to be taken: NaN before any number, then the better value, then the first place."""
     if other != other or value != value:
@@ -83,7 +84,7 @@ def beats(value: Any, place: Any, other: Any, its_place: Any, largest: Any) -> A
     return (other > value if largest else other < value) or (other == value and its_place < place)
 
 
-@njit(inline="always")
+@device
 def best_over(value: Any, place: Any, values: Any, places: Any, bits: Any, largest: Any, by_warp: Any) -> Any:
     """The best of the threads of a column, for all of them; as layout.together does it."""
     apart = uint32(16)

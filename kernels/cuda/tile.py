@@ -21,9 +21,10 @@ Kernels differ in how they find the numbers and where they store; the rest is he
 from dataclasses import dataclass
 from typing import Any
 
-from numba import cuda, njit
+from numba import cuda
 from numba import uint32 as u32
 
+from .define import device
 from .intrinsics import divide, load4, load4_shared, store4, store4_shared
 
 #: Products of a step: enough work to hide a read from memory behind, and four 16-byte vectors.
@@ -107,21 +108,21 @@ def choose_tile(rows: int, columns: int, depth: int, batch: int, itemsize: int) 
 # further. Where a matrix lies along depth in memory, four neighbours read the 64 bytes of one line of it; where it lies
 # along the edge, edge / 4 of them read a line.
 
-@njit(inline="always")
+@device
 def along_depth(turn: Any, threads: Any) -> tuple[Any, Any]:
     """Where this thread's vector begins: in depth, and at the edge."""
     thread = u32(cuda.threadIdx.x)
     return u32((thread & u32(3)) << u32(2)), u32((thread >> u32(2)) + u32(turn * (threads >> 2)))
 
 
-@njit(inline="always")
+@device
 def along_edge(turn: Any, threads: Any, edge: Any) -> tuple[Any, Any]:
     thread = u32(cuda.threadIdx.x)
     line = divide(thread, u32(edge >> 2))
     return u32(line + u32(turn * (threads // (edge >> 2)))), u32(u32(thread - line * u32(edge >> 2)) << u32(2))
 
 
-@njit(inline="always")
+@device
 def four(x: Any, index: Any, room: Any, values: Any, turn: Any, zero: Any) -> None:
     """Fetch x[index .. index + 3] for a turn, zeros where there is no room: room, like index, is a multiple of four."""
     a = b = c = d = zero
@@ -130,20 +131,20 @@ def four(x: Any, index: Any, room: Any, values: Any, turn: Any, zero: Any) -> No
     values[4 * turn], values[4 * turn + 1], values[4 * turn + 2], values[4 * turn + 3] = a, b, c, d
 
 
-@njit(inline="always")
+@device
 def four_single(x: Any, index: Any, room: Any, values: Any, turn: Any, zero: Any) -> None:
     """The same, one by one: of any index, and any room."""
     for lane in range(4):
         values[4 * turn + lane] = x[u32(index + u32(lane))] if u32(lane) < room else zero
 
 
-@njit(inline="always")
+@device
 def room(at: Any, end: Any) -> Any:
     """How many numbers there are from `at` on."""
     return u32(end - at) if at < end else u32(0)
 
 
-@njit(inline="always")
+@device
 def keep_along_depth(shared: Any, stage: Any, edge: Any, threads: Any, turns: Any, values: Any) -> None:
     """Put what this thread has fetched in shared memory, at stage 0 or 1: each vector crosswise to the lines."""
     for turn in range(turns):
@@ -154,7 +155,7 @@ def keep_along_depth(shared: Any, stage: Any, edge: Any, threads: Any, turns: An
                 shared[u32(at + u32(lane * (edge + GAP)))] = values[4 * turn + lane]
 
 
-@njit(inline="always")
+@device
 def keep_along_edge(shared: Any, stage: Any, edge: Any, threads: Any, turns: Any, values: Any) -> None:
     """The same for vectors that lie along the lines."""
     for turn in range(turns):
@@ -167,7 +168,7 @@ def keep_along_edge(shared: Any, stage: Any, edge: Any, threads: Any, turns: Any
 
 # ------------------------------------------------------------------------------------------------ the product
 
-@njit(inline="always")
+@device
 def corner(columns: Any, thread_columns: Any) -> tuple[Any, Any]:
     """The first row and column of this thread's share of the tile."""
     thread, across = u32(cuda.threadIdx.x), u32(columns // thread_columns)
@@ -175,13 +176,13 @@ def corner(columns: Any, thread_columns: Any) -> tuple[Any, Any]:
     return u32(row << u32(2)), u32(u32(thread - row * across) << u32(2))
 
 
-@njit(inline="always")
+@device
 def place(number: Any, edge: Any, of_thread: Any) -> Any:
     """How far a row (or column) of a thread's share lies from its first: they come by fours, spread over the tile."""
     return u32((number >> 2) * 4 * (edge // of_thread) + (number & 3))
 
 
-@njit(inline="always")
+@device
 def multiply(left: Any, right: Any, stage: Any, sums: Any, column: Any, row: Any,
              rows: Any, columns: Any, thread_rows: Any, thread_columns: Any) -> None:
     """Add a step's products to `sums`, the thread's share of the tile, row by row.
@@ -200,7 +201,7 @@ def multiply(left: Any, right: Any, stage: Any, sums: Any, column: Any, row: Any
         at_left, at_right = u32(at_left + u32(4 * (rows + GAP))), u32(at_right + u32(4 * (columns + GAP)))
 
 
-@njit(inline="always")
+@device
 def line(left: Any, at_left: Any, right: Any, at_right: Any, sums: Any, column: Any, row: Any, k: Any,
          rows: Any, columns: Any, thread_rows: Any, thread_columns: Any) -> None:
     """All products of line k of both pieces: thread_rows x thread_columns of them, for a few reads of four numbers."""
@@ -215,21 +216,21 @@ def line(left: Any, at_left: Any, right: Any, at_right: Any, sums: Any, column: 
             sums[i * thread_columns + j] += column[i] * row[j]
 
 
-@njit(inline="always")
+@device
 def add_four(sums: Any, at: Any, values: Any) -> None:
     """sums[at .. at + 3] += values[0 .. 3]."""
     for lane in range(4):
         sums[at + lane] += values[lane]
 
 
-@njit(inline="always")
+@device
 def put(y: Any, index: Any, room: Any, a: Any, b: Any, c: Any, d: Any) -> None:
     """y[index .. index + 3] = a, b, c, d as far as there is room, which, like index, is a multiple of four."""
     if room > u32(0):
         store4(y, index, a, b, c, d)
 
 
-@njit(inline="always")
+@device
 def put_single(y: Any, index: Any, room: Any, a: Any, b: Any, c: Any, d: Any) -> None:
     """The same, one by one: at any index, and any room."""
     if room > u32(0):

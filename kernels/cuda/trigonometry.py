@@ -14,10 +14,10 @@ from math import factorial
 from typing import Any
 
 import numpy as np
-from numba import cuda, int32, int64, njit, types, uint64
+from numba import cuda, int32, int64, types, uint64
 from numba.cuda import libdevice
 
-from .define import define, horner
+from .define import define, device, horner
 
 HALF_PI = Fraction("1.57079632679489661923132169163975144209858469968755291048747229615390820314310449931401741267")
 NEAR = 1e5
@@ -45,7 +45,7 @@ def cosine(real: Any) -> Callable[..., Any]:
 def _circular(real: Any, ahead: int) -> Callable[..., Any]:
     near, far, (of_sine, of_cosine) = _reduce_near(real), _reduce_far(real), _series(real)
 
-    @njit(inline="always")
+    @device
     def circular(x):
         if abs(x) < NEAR:
             r, quadrant = near(x)
@@ -73,7 +73,7 @@ def _reduce_near(real: Any) -> Callable[..., Any]:
     inverse = float(1 / HALF_PI)
     fma, nearest = (libdevice.fmaf, libdevice.rintf) if real == types.float32 else (libdevice.fma, libdevice.rint)
 
-    @njit(inline="always")
+    @device
     def near(x):
         q = nearest(x * real(inverse))
         r = fma(-q, real(third), fma(-q, real(second), fma(-q, real(first), x)))
@@ -97,7 +97,7 @@ def _reduce_far(real: Any) -> Callable[..., Any]:
         as_bits, fraction_bits, bias = libdevice.double_as_longlong, 52, 1075
     half_pi, sign = float(HALF_PI), 1 << (31 if real == types.float32 else 63)
 
-    @njit(inline="always")
+    @device
     def far(x):
         bits = int64(as_bits(x)) & (sign - 1)
         whole = uint64(bits & ((1 << fraction_bits) - 1) | 1 << fraction_bits)  # |x| = whole * 2^exponent
@@ -123,7 +123,7 @@ def _reduce_far(real: Any) -> Callable[..., Any]:
     return far
 
 
-@njit(inline="always")
+@device
 def _bits_at(start):
     """64 bits of 2/pi, from number `start` on."""
     words = cuda.const.array_like(TWO_OVER_PI)

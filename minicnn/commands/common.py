@@ -1,8 +1,11 @@
 """What the commands share: reading a run, speaking to the user, checking numbers."""
 
 import json
+import logging
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,6 +41,31 @@ def set_threads(threads: int | None) -> None:
         set_num_threads(threads)
         if get_num_threads() != threads:
             click.echo(f"minicnn was built without OpenMP: {get_num_threads()} thread, not {threads}", err=True)
+
+
+@contextmanager
+def compiling_announced() -> Iterator[None]:
+    """Say so when the first kernel has to be compiled for a GPU: a first step may take minutes."""
+    log, handler = logging.getLogger("minicnn.kernels.cuda.compiler"), _Once(logging.INFO)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class _Once(logging.Handler):
+    """Tells of the first record only."""
+
+    told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.told:
+            self.told = True
+            click.echo("Compiling the GPU's kernels; they are kept, and later runs start at once ...", err=True)
 
 
 def print_json(content: Any) -> None:

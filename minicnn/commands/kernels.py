@@ -1,12 +1,18 @@
 """`minicnn kernels`: what the GPU's kernels take up, without a GPU."""
 
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..device import get_num_threads
 from .common import make_console, print_json, say
 
 if TYPE_CHECKING:
+    from ..kernels.cuda.compiler import Variant
     from ..kernels.cuda.inspection import Inspected
     from ..kernels.cuda.roofline import Call
 
@@ -18,29 +24,28 @@ if TYPE_CHECKING:
 @click.option("--device", default="emulator", show_default=True,
               help="A GPU, to look at its own compute capability; without --cc.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def kernels(names: tuple[str, ...], capabilities: tuple[str, ...], device: str, as_json: bool) -> None:
+@click.option("--ptx", "as_ptx", is_flag=True, help="Print the PTX, which the emulator's findings name lines of.")
+def kernels(names: tuple[str, ...], capabilities: tuple[str, ...], device: str, as_json: bool, as_ptx: bool) -> None:
     """Compile the GPU's kernels and say what each takes up: a row for each kernel and compute capability.
 
-    KERNEL: those whose name begins so; all of them, if none is given. No GPU is needed, nothing runs. registers are
-    those of a thread, shared_bytes those of a block, occupancy the share of a multiprocessor's threads that fits on
-    it at once. roofline_us is a PREDICTION: what the stated call takes at least on the named GPU, by its data sheet.
-    The exit code is 1 if a kernel breaks a rule or its budget (kernels/cuda/budgets.json).
+    KERNEL: those whose name begins so, or that the op of this name is made of (conv2d_forward, reduce_sum, ...: what
+    `mc.trace_kernels()` shows); all of them, if none is given. No GPU is needed, nothing runs. What was not compiled
+    before takes a second or two for each kernel. registers are those of a thread, shared_bytes those of a block,
+    occupancy the share of a multiprocessor's threads that fits on it at once. roofline_us is a PREDICTION: what the
+    stated call takes at least on the named GPU, by its data sheet. The exit code is 1 if a kernel breaks a rule or its
+    budget (kernels/cuda/budgets.json).
     """
-    from ..kernels.cuda.inspection import all_variants, findings, inspect_variant
-
     console = make_console(stderr=True)
-    chosen = [v for v in all_variants() if not names or v.name.startswith(names)]
-    if not chosen:
-        raise click.BadParameter(f"no kernel's name begins with {' or '.join(names)}", param_hint="KERNEL")
-    stated = _stated()
+    chosen = _chosen(names)
+    if as_ptx:
+        _print_ptx(chosen, _capabilities(capabilities or ("8.0",), device)[0])
+        return
     rows, wrong = [], []
     with console.status("") as status:
-        for variant in chosen:
-            for capability in _capabilities(capabilities, device):
-                status.update(f"{variant.name}, {capability[0]}.{capability[1]}")
-                one = inspect_variant(variant, capability)
-                rows.append(_row(one, stated.get(variant.name)))
-                wrong += [f"{variant.name}, {rows[-1]['cc']}: {finding}" for finding in findings(one)]
+        for number, (of_one, found) in enumerate(_look_at(chosen, _capabilities(capabilities, device)), 1):
+            rows += of_one
+            wrong += found
+            status.update(f"{number} of {len(chosen)}: {of_one[-1]['kernel']}")
     if as_json:
         print_json(rows)
     else:
@@ -49,6 +54,63 @@ def kernels(names: tuple[str, ...], capabilities: tuple[str, ...], device: str, 
         say(console, finding)
     if wrong:
         raise click.exceptions.Exit(1)
+
+
+def _chosen(names: tuple[str, ...]) -> list[str]:
+    """The names of the kernels that are meant."""
+    begins = (*names, *[f"{kernel}_" for name in names for kernel in _launched_by(name)])
+    chosen = [name for name in _variants() if not names or f"{name}_".startswith(begins)]
+    if not chosen:
+        raise click.BadParameter(f"no kernel's name begins with {' or '.join(names)}, and no op is called so",
+                                 param_hint="KERNEL")
+    return chosen
+
+
+def _launched_by(op: str) -> set[str]:
+    """The kernels in the stated call of an op."""
+    return {kernel for call in _stated_calls() if call.contract == op for kernel in call.kernels}
+
+
+def _print_ptx(chosen: list[str], capability: tuple[int, int]) -> None:
+    """With the numbers of its lines."""
+    for name in chosen:
+        click.echo(f"{name}, compute capability {capability[0]}.{capability[1]}")
+        for number, line in enumerate(_variants()[name].compiled(capability).ptx.splitlines(), 1):
+            click.echo(f"{number:5} {line}")
+
+
+_Seen = tuple[list[dict[str, Any]], list[str]]  # rows and findings
+
+
+def _look_at(chosen: list[str], capabilities: list[tuple[int, int]]) -> Iterator[_Seen]:
+    """Rows and findings of each kernel in turn, worked out by as many processes as the machine has cores. New ones, not
+    forks: this one may have threads."""
+    look = partial(_look_at_one, capabilities)
+    processes = min(get_num_threads(), len(chosen))
+    if processes == 1:
+        yield from map(look, chosen)
+    else:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            yield from pool.map(look, chosen)
+
+
+def _look_at_one(capabilities: list[tuple[int, int]], name: str) -> _Seen:
+    from ..kernels.cuda.inspection import findings, inspect_variant
+
+    variant, rows, wrong = _variants()[name], [], []
+    variant.compile(*capabilities)
+    for capability in capabilities:
+        one = inspect_variant(variant, capability)
+        rows.append(_row(one, _stated().get(name)))
+        wrong += [f"{name}, {rows[-1]['cc']}: {finding}" for finding in findings(one)]
+    return rows, wrong
+
+
+@cache
+def _variants() -> "dict[str, Variant]":
+    from ..kernels.cuda.inspection import all_variants
+
+    return {variant.name: variant for variant in all_variants()}
 
 
 def _capabilities(asked: tuple[str, ...], device: str) -> list[tuple[int, int]]:
@@ -68,12 +130,18 @@ def _capabilities(asked: tuple[str, ...], device: str) -> list[tuple[int, int]]:
     return found
 
 
-def _stated() -> "dict[str, Call]":
-    """The stated call of each kernel that takes part in one."""
+@cache
+def _stated_calls() -> "list[Call]":
     from ..dispatch import check
     from ..kernels.cuda.roofline import stated_calls
 
-    return {kernel: call for call in stated_calls(check) for kernel in reversed(call.kernels)}
+    return list(stated_calls(check))
+
+
+@cache
+def _stated() -> "dict[str, Call]":
+    """The stated call of each kernel that takes part in one."""
+    return {kernel: call for call in _stated_calls() for kernel in reversed(call.kernels)}
 
 
 def _row(one: "Inspected", call: "Call | None") -> dict[str, Any]:
@@ -100,12 +168,15 @@ def _row(one: "Inspected", call: "Call | None") -> dict[str, Any]:
 def _print(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table(box=None)
-    titles = {"kernel": "kernel", "cc": "cc", "registers": "registers", "shared_bytes": "shared",
-              "spill_stores": "spilled", "occupancy": "occupancy", "ptx_instructions": "instructions",
-              "fma_share": "fma", "roofline_us": "predicted us"}
+    table = Table(box=None, pad_edge=False)
+    titles = {"kernel": "kernel", "cc": "cc", "registers": "regis-\nters", "shared_bytes": "shared",
+              "spill_stores": "spil-\nled", "occupancy": "occu-\npancy", "ptx_instructions": "instruc-\ntions",
+              "fma_share": "fma", "roofline_us": "predicted\nus"}
     for key, title in titles.items():
-        table.add_column(title, no_wrap=True, justify="left" if key == "kernel" else "right")
+        if key == "kernel":  # long names are folded, the numbers are what the table is for
+            table.add_column(title, overflow="fold", min_width=16)
+        else:
+            table.add_column(title, no_wrap=True, justify="right")
     for row in rows:
         table.add_row(*[str(row.get(key, "")) for key in titles])
     make_console().print(table)

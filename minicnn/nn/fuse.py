@@ -122,10 +122,10 @@ def _letter(layer: Any) -> str:
         return letter
     if _is_watched(layer) or kind.forward is not FORWARDS[kind]:
         return OTHER
-    if letter == "n":
-        return "n" if layer.uses_batch_statistics else "g"
     if letter == "c":
         return _letter_of_convolution(layer)
+    if letter == "n":
+        return "n" if layer.uses_batch_statistics else "g"
     return _letter_of_pool(layer) if letter == "p" else letter
 
 
@@ -174,9 +174,11 @@ def _joined(x: Tensor, conv: Conv2d, depthwise: Conv2d, norm: BatchNorm2d | None
     wide, deep = _filters_of(conv, norm), _filters_of(depthwise, norm2)
     if wide is None or deep is None:
         return _convolution(_convolution(x, conv, norm, None, activation), depthwise, norm2, None, activation2)
-    clip, clip2 = (ACTIVATIONS[type(a)] if a else NO_CLIP for a in (activation, activation2))
-    return convolve_depthwise(x, wide.weight, wide.bias, conv.geometry[:3], (clip.low, clip.high), deep.weight,
-                              deep.bias, depthwise.geometry, (clip2.low, clip2.high), wide.kept_with(deep))
+    clip = ACTIVATIONS[type(activation)] if activation else NO_CLIP
+    clip2 = ACTIVATIONS[type(activation2)] if activation2 else NO_CLIP
+    return convolve_depthwise(x, wide.weight, wide.bias, (conv.stride, conv.padding, conv.dilation),
+                              (clip.low, clip.high), deep.weight, deep.bias, depthwise.geometry,
+                              (clip2.low, clip2.high), wide.kept_with(deep))
 
 
 def _behind_relu(x: Tensor, conv: Conv2d) -> Tensor:
@@ -336,7 +338,6 @@ class Filters:
         self.sources = _sources(conv, norm)
         key = id(conv)
         self.alive = ref(conv, lambda _: _filters.pop(key, None))  # another module may have that id then
-        self.states = [None if t is None else (t.array, t._version[0]) for _, _, t in self.sources]
 
     def kept_with(self, deep: "Filters") -> Prepared:
         """What a kernel prepares of these and of those of a depthwise convolution behind."""
@@ -348,15 +349,16 @@ class Filters:
         """Whether they include this normalisation, and all that they were made of is as it was."""
         if norm is not self.norm or (norm is not None and norm.eps != self.eps):
             return False
-        for (own, name, tensor), state in zip(self.sources, self.states, strict=True):
+        for own, name, tensor, array, version in self.sources:
             if own.get(name, self) is not tensor:
                 return False
-            if state is not None and (tensor.array is not state[0] or tensor._version[0] != state[1]):
+            if tensor is not None and (tensor.array is not array or tensor._version[0] != version):
                 return False
         return True
 
 
-Source = tuple[dict[str, Any], str, Tensor | None]  # a dict of a layer's, a name in it, and what stands there
+#: A dict of a layer's, a name in it, and what stands there; of a tensor its array and version too.
+Source = tuple[dict[str, Any], str, Tensor | None, Any, int]
 
 
 def _sources(conv: Conv2d, norm: BatchNorm2d | None) -> list[Source]:
@@ -370,8 +372,9 @@ def _sources(conv: Conv2d, norm: BatchNorm2d | None) -> list[Source]:
 def _source(layer: Module, name: str) -> Source:
     for own in (layer._parameters, layer._buffers, layer.__dict__):
         if name in own:
-            return own, name, own[name]
-    return {}, name, None  # a property: as nothing is there to be found again, it counts as changed each time
+            tensor = own[name]
+            return own, name, tensor, *((None, 0) if tensor is None else (tensor.array, tensor._version[0]))
+    return {}, name, None, None, 0  # a property: as nothing is there to be found again, it counts as changed each time
 
 
 _filters: dict[int, Filters] = {}  # by the id of the convolution, for as long as there is one

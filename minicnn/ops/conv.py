@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ..dispatch import dispatch
 from ..memory import Prepared
-from ..tape import Function, op
+from ..tape import Function, is_grad_enabled, op
 from ..tensor import Tensor
 from .activation import ActivationGrad, Relu, Relu6
 from .arguments import Pair
@@ -153,44 +153,41 @@ def convolve(
     kept: for what a kernel prepares of the weights, which must be the same each time it is given.
     """
     steps, edges, holes = checked("conv2d", 2, x, weight, bias, add, stride, padding, dilation, groups)
+    if not is_grad_enabled():  # nothing to be recorded, so no op to record
+        return Tensor(dispatch("conv2d_forward", x.array, weight.array, _array(bias), _array(add), kept=kept,
+                               stride=steps, padding=edges, dilation=holes, groups=groups, low=low, high=high))
     kind = ClippedConv2d if clip_gradient and (low, high) != (-inf, inf) else Conv2d
     return kind.apply(x, weight, bias, add, stride=steps, padding=edges, dilation=holes, groups=groups, low=low,
                       high=high, kept=kept)
-
-
-class JoinedConv2d(Function):
-    """A convolution and a depthwise one behind it, each clipped, without a gradient: what is between them is not kept.
-    moves: strides, paddings and dilations, by the names of the contract."""
-
-    moves: dict[str, Any]
-    kept: dict[Any, Any] | None = None
-
-    def forward(self, x, w, bias, filters, shift):
-        return dispatch("conv2d_depthwise", x, w, bias, filters, shift, kept=self.kept, **self.moves)
 
 
 def convolve_depthwise(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    moves: Sequence[Any],
+    moves: tuple[Any, Any, Any],
     clip: tuple[float, float],
     filters: Tensor,
     shift: Tensor | None,
-    deep_moves: Sequence[Any],
+    deep_moves: tuple[Any, Any, Any, Any],
     deep_clip: tuple[float, float],
     kept: Prepared | None = None,
 ) -> Tensor:
-    """`convolve` in one group, and behind it another with one filter a channel, as one op that has no gradient.
+    """`convolve` in one group, and behind it another with one filter a channel, as one op, which keeps nothing of what
+    is between them and so has no gradient: only where nothing is recorded.
 
     filters: (kH, kW, 1, C_out); shift: (C_out,), its bias. moves: stride, padding, dilation, deep_moves: those and the
     groups of the second; clip, deep_clip: low, high; the others as for `convolve`.
     """
-    stride, padding, dilation = moves
-    deep_stride, deep_padding, deep_dilation, groups = deep_moves
-    found = checked_pair("conv2d", x, weight, bias, stride, padding, dilation, filters, shift, deep_stride,
-                         deep_padding, deep_dilation, groups)
-    names = ("stride", "padding", "dilation", "deep_stride", "deep_padding", "deep_dilation")
-    bounds = {"low": clip[0], "high": clip[1], "deep_low": deep_clip[0], "deep_high": deep_clip[1]}
-    return JoinedConv2d.apply(x, weight, bias, filters, shift, moves=dict(zip(names, found, strict=True)) | bounds,
-                              kept=kept)
+    if is_grad_enabled():
+        raise RuntimeError("convolve_depthwise: it has no gradient, so that it runs under no_grad only")
+    steps, edges, holes, deep_steps, deep_edges, deep_holes = checked_pair("conv2d", x, weight, bias, *moves, filters,
+                                                                           shift, *deep_moves)
+    return Tensor(dispatch("conv2d_depthwise", x.array, weight.array, _array(bias), filters.array, _array(shift),
+                           kept=kept, stride=steps, padding=edges, dilation=holes, low=clip[0], high=clip[1],
+                           deep_stride=deep_steps, deep_padding=deep_edges, deep_dilation=deep_holes,
+                           deep_low=deep_clip[0], deep_high=deep_clip[1]))
+
+
+def _array(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.array

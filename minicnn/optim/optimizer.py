@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..nn.module import clear_grad
-from ..ops.arguments import is_int
+from ..ops.arguments import is_int, remembered
 from ..tensor import Tensor, full
 
 Group = dict[str, Any]
@@ -83,19 +83,16 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient."""
-        moving = [(param, param.grad, (number, param.array.dtype.char, param.device))
+        name = type(self).__name__
+        moving = [(param, param.grad, (number, *_kind(name, param, param.grad)))
                   for number, group in enumerate(self.param_groups) for param in group["params"]
                   if param.grad is not None]
-        for param, grad, (_, dtype, device) in moving:
-            if grad.array.shape != param.array.shape or (grad.array.dtype.char, grad.device) != (dtype, device):
-                raise ValueError(f"{type(self).__name__}: a gradient is {grad.dtype} {grad.shape} on {grad.device}, "
-                                 f"its parameter {param.dtype} {param.shape} on {param.device}; nothing was changed")
         slots = [self.slots(group) for group in self.param_groups]
         alike: dict[Any, list[Due]] = {}
         for param, grad, kind in moving:
             state = self._state_of(param, slots[kind[0]])
-            alike.setdefault((kind, state["step"]), []).append((param, grad, state))
-        for ((number, _, _), step), due in alike.items():
+            alike.setdefault((*kind, state["step"]), []).append((param, grad, state))
+        for (number, _, _, step), due in alike.items():
             self.update(due, self.param_groups[number], step)
             for param, _, state in due:
                 param.touch()
@@ -186,6 +183,15 @@ class Optimizer:
             loaded[params[number]] = {"step": int(values["step"])} | {
                 n: like(f"{name}: {n} of parameter {number}", values[n], params[number]) for n in slots}
         return loaded
+
+
+@remembered
+def _kind(name: str, param: Tensor, grad: Tensor) -> tuple[str, str]:
+    """dtype and device of a parameter; ValueError if its gradient is of others, or of another shape."""
+    if (grad.shape, grad.dtype, grad.device) != (param.shape, param.dtype, param.device):
+        raise ValueError(f"{name}: a gradient is {grad.dtype} {grad.shape} on {grad.device}, its parameter "
+                         f"{param.dtype} {param.shape} on {param.device}; nothing was changed")
+    return param.dtype.char, param.device
 
 
 def like(what: str, value: Any, param: Tensor) -> Tensor:

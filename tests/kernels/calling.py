@@ -1,6 +1,7 @@
 """Calls a kernel as its contract says: sizes resolved, outputs allocated and spoilt, results collected and compared."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -38,6 +39,25 @@ def on_devices() -> list[Backend]:
     if cuda_is_available():
         found.append(Backend("cuda", partial(moved, "cuda:0"), lambda count: None, its_memory=False))
     return found
+
+
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """What is set inside, the processor's threads and the emulator's mode, is as before afterwards."""
+    from minicnn.kernels import cpu
+
+    threads, emulator = cpu.get_num_threads(), None
+    if on_devices():
+        from minicnn.kernels.cuda.devices import open_device
+
+        emulator = open_device("emulator").backend
+    mode = emulator and emulator.mode
+    try:
+        yield
+    finally:
+        cpu.set_num_threads(threads)
+        if emulator:
+            emulator.mode = mode
 
 
 def moved(device: str, name: str) -> Callable[..., None]:

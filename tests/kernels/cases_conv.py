@@ -102,6 +102,8 @@ CONVOLUTIONS = {
     "depthwise_dilation": Convolution((1, 9, 10), 3, 3, (3, 2), dilation=(2, 3), padding=(2, 1, 1, 2), groups=3),
     "depthwise_padding_beyond_kernel": Convolution((1, 3, 2), 5, 5, (2, 2), (2, 1), (3, 3, 2, 4), groups=5),
     "depthwise_stride_beyond_kernel": Convolution((1, 11, 9), 2, 2, (2, 2), (3, 4), groups=2),
+    "depthwise_in_parts": Convolution((1, 19, 23), 5, 5, padding=ROUND, groups=5),
+    "depthwise_in_parts_by_fours": Convolution((1, 35, 33), 4, 4, (2, 2), groups=4),
     "depthwise_empty": Convolution((0, 4, 5), 3, 3, groups=3),
     "empty_batch": Convolution((0, 5, 6), 3, 4, padding=ROUND),
     "no_window": Convolution((2, 3, 3), 2, 5, (5, 5)),

@@ -16,6 +16,7 @@ WALKS: dict[str, Walk] = {
     "axes_of_one": (5, (1, 3, 1), (1000, 2, -1000), 0),
     "transpose": (7 * 13, (13, 7), (1, 13), 0),
     "channels_first": (2 * 3 * 5 * 17, (2, 17, 3, 5), (255, 1, 85, 17), 0),
+    "transpose_in_tiles": (2 * 67 * 35, (2, 67, 35), (67 * 35, 1, 67), 0),
     "slice": (60, (3, 4), (20, 3), 5),
     "channel_slice": (5 * 7 * 17, (5, 7, 3), (119, 17, 1), 2),
     "flip": (13, (13,), (-1,), 12),
@@ -39,7 +40,7 @@ READ_ONLY: dict[str, Walk] = {
 TAKES = {
     "one": (1, 1, 1, 1), "primes": (3, 5, 7, 11), "inner_one": (2, 13, 1, 20), "one_to_choose": (5, 1, 17, 3),
     "rows": (1, 7, 33, 5), "take_none": (3, 5, 7, 0), "no_outer": (0, 3, 4, 2), "no_inner": (3, 4, 0, 2),
-    "none_of_none": (2, 0, 3, 0), "long_columns": (2, 5, 3, 331), "large": (3, 50, 40, 401),
+    "none_of_none": (2, 0, 3, 0), "long_columns": (2, 5, 3, 331), "fours": (3, 5, 8, 7), "large": (3, 50, 40, 401),
     "large_rows": (1, 1000, 65, 701),
     "large_sum": (1, 2, 1, 33013),
 }
@@ -63,6 +64,7 @@ MATRICES: dict[str, tuple[int, int, int, list[list[int]]]] = {
     "empty_rows": (2, 4, 3, [[], [3, 0], []]),
     "column_twice": (2, 4, 3, [[1, 1, 2]]),
     "inner_one": (17, 9, 1, [[0, 1, 2], [2, 3, 4], [8]]),
+    "fours": (2, 5, 8, [[0, 4], [], [1, 2, 3]]),
     "no_row": (2, 3, 4, []),
     "no_outer": (0, 3, 4, [[0, 1]]),
     "no_inner": (3, 2, 0, [[0, 1]]),

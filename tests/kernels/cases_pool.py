@@ -44,12 +44,13 @@ class Pool:
     def y(self, draw: Draw) -> np.ndarray:
         return draw(self.size[0], *self.outputs, self.size[3])
 
-    def positions(self, draw: Draw) -> np.ndarray:
-        """Positions as max pooling gives them."""
+    def positions(self, draw: Draw, somewhere: float) -> np.ndarray:
+        """Positions as max pooling gives them. somewhere: the share of them that are a place in their window."""
         y = np.empty((self.size[0], *self.outputs, self.size[3]))
         found = np.empty(y.shape, np.uint8 if self.taps <= 256 else np.int32)
         reference.max_pool2d(draw.random.normal(size=self.size), y, found, **self.window, size=self.outputs,
                              rectified=False)
+        found[draw.random.random(found.shape) > somewhere] = 255
         return found
 
 
@@ -66,6 +67,8 @@ POOLS = {
     "stride_beyond_kernel": Pool((1, 11, 9, 13), (2, 2), (3, 4)),
     "whole_picture": Pool((3, 5, 7, 33), (5, 7), (5, 7)),
     "sequence": Pool((2, 1, 13, 3), (1, 3), (1, 2), (0, 0, 1, 1)),
+    "window_around_picture": Pool((2, 3, 2, 5), (5, 4), (1, 1), ROUND),
+    "wide_window": Pool((1, 5, 130, 2), (2, 100), (1, 7)),
     "window_of_256": Pool((1, 17, 19, 3), (16, 16), (1, 3)),
     "window_of_272": Pool((1, 18, 17, 5), (17, 16), (1, 1)),
     "window_of_272_in_4_channels": Pool((1, 18, 16, 4), (17, 16), (1, 1)),
@@ -81,6 +84,8 @@ DILATED = {
     "dilation": Pool((1, 9, 11, 5), (3, 2), (1, 2), ROUND, (2, 3)),
     "dilation_in_8_channels": Pool((2, 9, 8, 8), (2, 3), (2, 1), ROUND, (3, 2)),
     "window_outside": Pool((1, 1, 5, 3), (2, 2), (1, 1), (2, 2, 1, 1), (3, 1)),
+    "window_outside_across": Pool((1, 5, 1, 3), (2, 2), (1, 1), (1, 1, 2, 2), (1, 3)),
+    "windows_behind": Pool((1, 3, 2, 5), (2, 2), (1, 1), (0, 3, 0, 3)),
 }
 #: Values that decide a maximum.
 CHOSEN = {"ties": [0, 1], "special": [0, 1, -1, INF, -INF, NAN], "mostly_minus_infinity": [-INF] * 9 + [0, NAN]}
@@ -96,18 +101,15 @@ def max_pool2d_of(pool: Pool, values: list[float], rectified: bool, draw: Draw) 
 
 
 def max_pool2d_grad(pool: Pool, somewhere: float, draw: Draw) -> Built:
-    """somewhere: the share of the maxima that have a place in their window."""
-    found = pool.positions(draw)
-    found[draw.random.random(found.shape) > somewhere] = 255
-    return [pool.y(draw), found], pool.window | {"size": pool.size[1:3]}
+    return [pool.y(draw), pool.positions(draw, somewhere)], pool.window | {"size": pool.size[1:3]}
 
 
-def max_pool2d_pick(pool: Pool, draw: Draw) -> Built:
-    return [pool.x(draw), pool.positions(draw)], pool.window
+def max_pool2d_pick(pool: Pool, somewhere: float, draw: Draw) -> Built:
+    return [pool.x(draw), pool.positions(draw, somewhere)], pool.window
 
 
-def max_pool2d_index(pool: Pool, draw: Draw) -> Built:
-    return [pool.positions(draw)], pool.window | {"size": pool.size[1:3]}
+def max_pool2d_index(pool: Pool, somewhere: float, draw: Draw) -> Built:
+    return [pool.positions(draw, somewhere)], pool.window | {"size": pool.size[1:3]}
 
 
 def avg_pool2d(pool: Pool, include: bool, divisor: int, draw: Draw) -> Built:
@@ -126,9 +128,10 @@ def cases() -> Iterator[Case]:
         if pool.taps <= 255:
             yield Case("max_pool2d", f"{label}_rectified", max_pool2d, (pool, True))
             yield Case("max_pool2d_grad", f"{label}_rectified", max_pool2d_grad, (pool, 0.6), terms=pool.taps)
-        yield Case("max_pool2d_pick", label, max_pool2d_pick, (pool,))
-        if label != "window_outside":  # has no place in the plane to name
-            yield Case("max_pool2d_index", label, max_pool2d_index, (pool,), (np.float64,))
+            yield Case("max_pool2d_pick", f"{label}_rectified", max_pool2d_pick, (pool, 0.6))
+            yield Case("max_pool2d_index", f"{label}_rectified", max_pool2d_index, (pool, 0.6), (np.float64,))
+        yield Case("max_pool2d_pick", label, max_pool2d_pick, (pool, 1.0))
+        yield Case("max_pool2d_index", label, max_pool2d_index, (pool, 1.0), (np.float64,))
     for label in ("halves", "ceil_mode_padded", "overlapping", "large", "window_of_272"):
         for how, values in CHOSEN.items():
             yield Case("max_pool2d", f"{how}_{label}", max_pool2d_of, (POOLS[label], values, False))

@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minicnn.kernels import cpu, reference
+from minicnn.kernels import reference
 from minicnn.kernels.contracts import CONTRACTS, Contract
 
-from .calling import Backend, allocate, backends, call, copied, fenced, in_float64, result_names, same
+from .calling import (
+    Backend,
+    allocate,
+    backends,
+    call,
+    copied,
+    fenced,
+    in_float64,
+    result_names,
+    same,
+    settings_kept,
+)
 from .cases import CASES, Case
 
 BACKENDS = backends()
@@ -84,10 +95,9 @@ def check(case: Case, dtype: type, algorithm: str, backend: Backend) -> None:
 
 
 @pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    before = cpu.get_num_threads()
-    yield
-    cpu.set_num_threads(before)
+def backends_as_before() -> Iterator[None]:
+    with settings_kept():
+        yield
 
 
 @pytest.mark.parametrize(("case", "backend"), [

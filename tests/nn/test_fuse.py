@@ -9,6 +9,7 @@ import pytest
 import minicnn as mc
 from minicnn import nn
 from minicnn.nn.fuse import fusion_enabled, run
+from minicnn.ops.conv import convolve_depthwise
 
 ACTIVATIONS = [nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh]
 
@@ -189,6 +190,12 @@ def test_joined_convolutions_that_do_not_fit_are_refused():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 9, groups=4)).eval()
     with mc.no_grad(), pytest.raises(ValueError, match="larger than the padded input"):
         net(picture("float32"))
+
+
+def test_joined_convolutions_have_no_gradient():
+    x, w, filters = mc.ones(1, 4, 4, 3), mc.ones(1, 1, 3, 2, requires_grad=True), mc.ones(3, 3, 1, 2)
+    with pytest.raises(RuntimeError, match="no gradient"):
+        convolve_depthwise(x, w, None, (1, 0, 1), (0, 6), filters, None, (1, 1, 1, 2), (0, 6))
 
 
 def test_a_layer_with_a_hook_runs_by_itself():

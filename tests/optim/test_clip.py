@@ -42,6 +42,31 @@ def test_norms_as_pytorchs(norm_type, max_norm):
         np.testing.assert_allclose(own.grad.numpy(), their.grad.numpy(), rtol=1e-6, atol=1e-7)
 
 
+def test_the_norm_of_gradients_of_two_dtypes():
+    params = [*with_gradients([3.0, 0.0]), mc.zeros(1, requires_grad=True), *with_gradients([])]
+    params[1].grad = mc.tensor([4.0])
+    for norm_type, norm in ((2, 5), (1, 7), (inf, 4)):
+        assert clip_grad_norm_(params, 10, norm_type).item() == norm
+    assert clip_grad_norm_(params, 1).dtype == np.float64
+    assert params[0].grad.tolist() == pytest.approx([0.6, 0]) and params[1].grad.item() == pytest.approx(0.8)
+    assert [param.grad.dtype for param in params] == [np.float64, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 1000.0])
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.0, inf])
+def test_norms_on_a_gpu_as_on_the_cpu(gpu, norm_type, max_norm):
+    found = []
+    for device in ("cpu", gpu):
+        params = [mc.zeros(shape, device=device, requires_grad=True) for shape in ((3, 4), (5,), (0,))]
+        for seed, param in enumerate(params):
+            param.grad = mc.tensor(np.random.default_rng(seed).normal(size=param.shape).astype("f4"), device=device)
+        norm = clip_grad_norm_(params, max_norm, norm_type)
+        assert norm.device == device
+        found.append([norm.item(), *(param.grad.numpy() for param in params)])
+    for ours, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
+
+
 def test_gradients_are_changed_in_place():
     (param,) = with_gradients([3.0, 4.0])
     grad = param.grad

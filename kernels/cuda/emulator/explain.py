@@ -67,11 +67,14 @@ def explain(
     if kind <= layout.READ_ONLY:
         number = int(board[layout.ADDRESS])
         space = _space(instruction, 0 <= number - shared < board[layout.SHARED_SIZE])
-        address = f"shared[{number - shared}]" if space == "shared" else _place(space, number, ranges, values)
+        address = _place(space, number, ranges, values)
+        if space == "shared":
+            address = f"byte {number - shared} of shared memory"
     name = f"{space} {_KINDS[kind]}" if kind <= layout.RACE_ATOMIC and space else _KINDS[kind]
     what = _sentence(kind, instruction, thread, address, other_thread, other_block if other_block != here else None)
     count = int(board[layout.FAULTS])
-    message = f"{name}: {what}; block {_short(here)}; line {instruction.line}: {text}; kernel {readable(kernel.name)}"
+    line = f"PTX line {instruction.line}: {text}"
+    message = f"{name}: {what}; block {_short(here)}; {line}; kernel {readable(kernel.name)}"
     if count > 1:
         message += f"; the first of {count} findings"
     return KernelFault(
@@ -125,7 +128,8 @@ def _sentence(
     if kind in (layout.OUT_OF_BOUNDS, layout.READ_ONLY, layout.MISALIGNED):
         return f"{who} {verb} {address}"
     if kind == layout.UNINITIALISED:
-        return f"{who} {verb} {address}, which no thread of its block has written"
+        return (f"{who} {verb} {address}, which no thread of its block has written yet: is a barrier missing, or a "
+                "first value?")
     if kind == layout.DIVERGENT_BARRIER:
         return f"{who} waits at a barrier that thread {_short(other)} does not come to: it is done, or at another one"
     if kind == layout.DIVERGENT_WARP:

@@ -27,6 +27,7 @@ class FakeDriver:
     CUresult = CUresult
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
     CUevent_flags = SimpleNamespace(CU_EVENT_DEFAULT=0)
+    CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=9)
     CUdevice_attribute = SimpleNamespace(**{f"CU_DEVICE_ATTRIBUTE_{name}": name for name in (
         "COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "MULTIPROCESSOR_COUNT", "CLOCK_RATE",
         "MEMORY_CLOCK_RATE", "GLOBAL_MEMORY_BUS_WIDTH")})
@@ -97,6 +98,10 @@ class FakeDriver:
         del self.blocks[address]
         self.memory.remove(address)
         return (self._here(),)
+
+    def cuPointerGetAttribute(self, attribute: int, address: int) -> Any:
+        inside = any(start <= address < start + len(block) for start, block in self.blocks.items())
+        return (OK, 0) if inside else (CUresult.CUDA_ERROR_INVALID_VALUE, None)
 
     def cuMemGetInfo(self) -> Any:
         return self._here(), self.room - sum(map(len, self.blocks.values())), self.room

@@ -1,318 +1,282 @@
 """Are the checks of the GPU's kernels good enough? Break the kernels, one small thing at a time, and see.
 
     python -m tests.kernels.cuda.mutation                    # every mutant of every kernel: hours
-    python -m tests.kernels.cuda.mutation conv pool          # of the kernels in these modules
-    python -m tests.kernels.cuda.mutation --sample 40        # so many, picked by a fixed seed
+    python -m tests.kernels.cuda.mutation conv pool          # of the kernels and functions in these modules
+    python -m tests.kernels.cuda.mutation --sample 40        # so many, picked by a digest of the kernels' sources
 
-A mutant is a kernel (or a function that kernels call) with one barrier removed, one guard dropped, one bound moved by
-one, or one sum that starts elsewhere. It runs on the test cases of the contracts that launch it, in the emulator's
-checked mode, until a check finds a fault or a value is not the reference's. One that nobody notices must stand in
-survivors.json with the reason why it is harmless. (DeMillo, Lipton & Sayward 1978, "Hints on test data selection".)
+A mutant is a kernel, or a function that kernels call, with one barrier removed, one guard dropped, one bound moved by
+one, or one sum that starts elsewhere (mutants.py). It runs on the test cases of the contracts whose kernels contain it,
+in the emulator's checked mode and in both orders of the threads, until a check finds a fault or a value is not the
+reference's. One that nobody notices must stand in survivors.json with the reason why it is harmless, unless the
+compiler makes the very same PTX of it.
 """
 
 import argparse
-import ast
 import inspect
 import json
 import random
+import re
 import signal
 import sys
-import textwrap
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
+from hashlib import sha256
 from importlib import import_module
+from itertools import islice, product
 from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from pkgutil import iter_modules
-from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
+import pytest
 from numba.core.errors import NumbaError
+from numba.types import Type
 
-from minicnn.kernels import cuda
 from minicnn.kernels.contracts import CONTRACTS
-from minicnn.kernels.cuda import launcher
-from minicnn.kernels.cuda.compiler import KERNELS, Kernel
+from minicnn.kernels.cuda.compiler import KERNELS, Variant, _sources
+from minicnn.kernels.cuda.devices import open_device
+from minicnn.kernels.cuda.emulated import mode
+from minicnn.kernels.cuda.emulator import KernelFault
+from minicnn.kernels.cuda.tile import LARGE
 
-from ..calling import on_devices
+from ..calling import Backend, call, on_devices
 from ..cases import CASES, Case
 from ..test_contracts import check
+from . import test_copies, test_indexing, test_tiles
+from .mutants import PACKAGE, Mutant, Target, broken, modules, mutants
 
 SURVIVORS = Path(__file__).with_name("survivors.json")
-SECONDS = 120  # that one mutant may take: some never end
-PACKAGE = "minicnn.kernels.cuda"
+#: Tests of wrong indices.
+OF_INDICES = ("test_the_first_wrong_index_of_the_first_call_is_named", "test_what_is_an_index",
+              "test_nothing_is_read_or_written_through_a_wrong_index", "test_an_index_into_nothing",
+              "test_sparse_rows_must_follow_each_other", "test_sparse_columns_must_be_there")
+SECONDS = 600  # that one mutant may take
+VERDICTS = ("finding", "value", "refused", "same PTX", "harmless", "stillborn", "SURVIVED")
+
+#: A case, its dtype, and the kernels that it launches.
+Launch = tuple[Case, type, tuple[Variant, ...]]
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """`function` of `module` with its change number `number`; what: in words."""
-
-    module: str
-    function: str
-    number: int
-    what: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.module}.{self.function}: {self.what}"
-
-
-# ---------------------------------------------------------------------------------------------------- the changes
-
-
-class Changes(ast.NodeTransformer):
-    """Walks a function and makes its change number `wanted`; with -1 none. found: all of them in words."""
-
-    def __init__(self, wanted: int = -1) -> None:
-        self.wanted, self.found = wanted, [""][:0]
-
-    def _now(self, what: str) -> bool:
-        self.found.append(what)
-        return len(self.found) - 1 == self.wanted
-
-    def visit_Expr(self, node: ast.Expr) -> Any:
-        text = ast.unparse(node)
-        if text in ("cuda.syncthreads()", "cuda.syncwarp()") and self._now(f"line {node.lineno}: without {text}"):
-            return ast.Pass()
-        return self.generic_visit(node)
-
-    def visit_If(self, node: ast.If) -> Any:
-        text = ast.unparse(node.test)
-        if self._now(f"line {node.lineno}: whether or not {text}"):
-            return [*node.body] if not node.orelse else ast.If(ast.Constant(True), node.body, node.orelse)
-        return self.generic_visit(node)
-
-    def visit_IfExp(self, node: ast.IfExp) -> Any:
-        if self._now(f"line {node.lineno}: {ast.unparse(node.body)} whether or not {ast.unparse(node.test)}"):
-            return node.body
-        return self.generic_visit(node)
-
-    def visit_Compare(self, node: ast.Compare) -> Any:
-        further = {ast.Lt: ast.LtE, ast.GtE: ast.Gt, ast.LtE: ast.Lt, ast.Gt: ast.GtE}
-        kind = type(node.ops[0])
-        if len(node.ops) == 1 and kind in further:
-            moved = ast.Compare(node.left, [further[kind]()], node.comparators)
-            if self._now(f"line {node.lineno}: {ast.unparse(moved)}"):
-                return moved
-        return self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> Any:
-        if isinstance(node.func, ast.Name) and node.func.id == "range":
-            end = 0 if len(node.args) == 1 else 1
-            moved = deepcopy(node)
-            moved.args[end] = ast.BinOp(moved.args[end], ast.Add(), ast.Constant(1))
-            if self._now(f"line {node.lineno}: {ast.unparse(moved)}"):
-                return moved
-        return self.generic_visit(node)
-
-    def visit_Assign(self, node: ast.Assign) -> Any:
-        start = node.value
-        zero = isinstance(start, ast.Call) and len(start.args) == 1 and isinstance(start.args[0], ast.Constant) \
-            and start.args[0].value == 0 and ast.unparse(start.func) not in ("uint32", "u32")
-        if zero and self._now(f"line {node.lineno}: {ast.unparse(node.targets[0])} starts at 113"):
-            other = deepcopy(node)
-            other.value.args[0] = ast.Constant(113)  # type: ignore[attr-defined]
-            return other
-        return self.generic_visit(node)
-
-
-def _tree(function: Any) -> ast.Module:
-    return ast.parse(textwrap.dedent(inspect.getsource(function)))
-
-
-def _inner(tree: ast.Module, is_kernel: bool) -> list[ast.FunctionDef]:
-    """The device code: of a kernel's maker the functions inside it, of a helper itself."""
-    outer = tree.body[0]
-    assert isinstance(outer, ast.FunctionDef)
-    return [n for n in ast.walk(outer) if isinstance(n, ast.FunctionDef) and n is not outer] if is_kernel else [outer]
-
-
-def changed(function: Any, is_kernel: bool, wanted: int) -> tuple[ast.Module, list[str]]:
-    """The source of a function with one change, and what changes there are."""
-    tree, changes = _tree(function), Changes(wanted)
-    for inner in _inner(tree, is_kernel):
-        inner.body = [part for node in inner.body for part in _listed(changes.visit(node))]
-    return ast.fix_missing_locations(tree), changes.found
-
-
-def _listed(found: Any) -> list[Any]:
-    """A transformer gives a statement, or several."""
-    return found if isinstance(found, list) else [found]
-
-
-def mutable(module: ModuleType) -> Iterator[tuple[str, Any, bool]]:
-    """The kernels and helper functions that a module defines."""
-    for name, value in vars(module).items():
-        if isinstance(value, Kernel) and value.make.__module__ == module.__name__:
-            yield name, value.make, True
-        elif hasattr(value, "py_func") and value.py_func.__module__ == module.__name__:
-            yield name, value.py_func, False
-
-
-def mutants(modules: Sequence[str]) -> list[Mutant]:
-    found = []
-    for module in modules:
-        for name, function, is_kernel in mutable(import_module(f"{PACKAGE}.{module}")):
-            try:
-                texts = changed(function, is_kernel, -1)[1]
-            except OSError:  # made from a formula: no file holds it
-                continue
-            found += [Mutant(module, name, number, what) for number, what in enumerate(texts)]
-    return found
+def emulator() -> Backend:
+    (backend,) = [backend for backend in on_devices() if backend.name == "emulator"]
+    return backend
 
 
 @cache
-def modules() -> tuple[str, ...]:
-    """Those of kernels/cuda that hold kernels, or functions that kernels call."""
-    names = sorted(module.name for module in iter_modules(cuda.__path__) if not module.ispkg)
-    return tuple(name for name in names if list(mutable(import_module(f"{PACKAGE}.{name}"))))
+def launches() -> list[Launch]:
+    """All cases that are not large, and what they launch; from quick ones to slow ones. Nothing runs."""
+    found, backend, device = [], emulator(), open_device("emulator")
+    launched: dict[Variant, None] = {}
+
+    def load(variant: Variant) -> tuple[None, Callable[..., bytes]]:
+        launched[variant] = None
+        return None, lambda *arguments: b""
+
+    with patch.object(device, "load", load), patch.object(device.backend, "run", lambda *arguments: None):
+        for case in (case for name in CASES for case in CASES[name] if not case.label.startswith("large")):
+            for dtype in case.dtypes:
+                inputs, params = case.inputs(dtype)
+                launched.clear()
+                call(backend.kernel(case.kernel), CONTRACTS[case.kernel], inputs, params, dtype)
+                work = (1 + sum(array.size for array in inputs if array is not None)) * case.terms
+                found.append((work, (case, dtype, tuple(launched))))
+    return [launch for _, launch in sorted(found, key=lambda one: one[0])]
 
 
-def put(mutant: Mutant) -> None:
-    """Put a mutant in the place of what it was made from, in this process."""
-    module = import_module(f"{PACKAGE}.{mutant.module}")
-    original = vars(module)[mutant.function]
-    is_kernel = isinstance(original, Kernel)
-    tree, _ = changed(original.make if is_kernel else original.py_func, is_kernel, mutant.number)
-    outer = tree.body[0]
-    assert isinstance(outer, ast.FunctionDef)
-    outer.decorator_list = []
-    source = ast.unparse(tree)
-    space = dict(vars(module))
-    exec(compile(source, f"<{mutant.name}>", "exec"), space)
-    made = space[mutant.function if not is_kernel else original.make.__name__]
-    made.__module__ = module.__name__
-    made.source = source
-    if is_kernel:
-        new: Any = Kernel(_with_source(made, source), original.signature, original.threads, original.variants)
-    else:
-        from numba import njit
+@cache
+def launches_of(target: Target, few: int) -> list[Launch]:
+    """Those that run the target's code. What launches the same kernels comes together; first one type of numbers of
+    each kernel and setting, and those with most cases for the text that is to be compiled. Of a function that dozens
+    of kernels call, `few` of them.
 
-        new = njit(inline="always")(made)
-    for name in modules():
-        users = vars(import_module(f"{PACKAGE}.{name}"))
-        for key, value in list(users.items()):
-            if value is original:
-                users[key] = new
-    for kernel in KERNELS.values():
-        kernel._made.clear()  # what was compiled with the original
+    Of the elementwise kernels each walk is run with one formula: all formulas have it in common.
+    """
+    found: dict[Any, Launch] = {}
+    for launch in launches():
+        case, dtype, variants = launch
+        if any(_contains(variant, target) for variant in variants):
+            walk = case.label, dtype, *(variant.kernel for variant in variants)
+            found.setdefault(walk if target.module == "elementwise" else launch, launch)
+    groups: dict[tuple[Variant, ...], list[Launch]] = {}
+    for launch in found.values():
+        groups.setdefault(launch[2], []).append(launch)
+    of_kind: Counter[Any] = Counter()
+    ordered = []
+    for variants, group in sorted(groups.items(), key=lambda one: sum(map(_length, one[0])) / len(one[1])):
+        kind = tuple((one.kernel, *(s for s in one.settings if not isinstance(s, Type))) for one in variants)
+        ordered.append((of_kind[kind], group))
+        of_kind[kind] += 1
+    return [launch for _, group in sorted(ordered, key=lambda one: one[0])[:few] for launch in group]
 
 
-def _with_source(make: Any, source: str) -> Any:
-    """The maker, whose functions tell their source, so that the cache of PTX tells them from the original's."""
-    def marked(*settings: Any) -> Any:
-        function = make(*settings)
-        function.source = source
-        return function
-    marked.__name__ = make.__name__
-    marked.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
-    return marked
+def _contains(variant: Variant, target: Target) -> bool:
+    text = _text(target)
+    return any(one in text if target.makes else one == text for one in _texts(variant))
 
 
-# --------------------------------------------------------------------------------------------------------- running
+@cache
+def _text(target: Target) -> str:
+    return inspect.getsource(target.function)
 
 
-def cases_of_kernels(chosen: Sequence[str]) -> dict[str, list[Case]]:
-    """The cases whose calls launch each kernel: of the families that these modules belong to, or of all, if one of them
-    belongs to none. One run of them all, in the fast mode."""
-    homes = {module: family for family, its in cuda.FAMILIES.items() for module in its}
-    homes |= {module: "conv" for module in modules() if module.startswith("conv_")}
-    families = {homes.get(module, "") for module in chosen}
-    from minicnn.kernels.cuda.devices import open_device
+@cache
+def _texts(variant: Variant) -> frozenset[str]:
+    """Of the kernel and all functions that it calls."""
+    return frozenset(_sources(variant.function, set()))
 
-    emulator = open_device("emulator").backend
-    found: dict[str, list[Case]] = defaultdict(list)
-    launched: set[str] = set()
-    original = launcher.Device.load
 
-    def load(device: Any, variant: Any) -> Any:
-        launched.add(variant.kernel.make.__name__)
-        return original(device, variant)
+def _length(variant: Variant) -> int:
+    return sum(map(len, _texts(variant)))
 
-    launcher.Device.load = load  # type: ignore[method-assign]
-    emulator.mode = "fast"
-    (backend,) = [b for b in on_devices() if b.name == "emulator"]
+
+def judge(mutant: Mutant, its_launches: Sequence[Launch]) -> tuple[str, str]:
+    """One of VERDICTS, and what was noticed."""
+    backend = emulator()
+    checks = [(f"{case.kernel} {case.label}", partial(check, case, dtype, "", backend))
+              for case, dtype, _ in its_launches]
+    checks += [(test.func.__name__, partial(_checked, test)) for test in further(mutant.target.module)]
     try:
-        for name, cases in CASES.items():
-            for case in cases if "" in families or CONTRACTS[name].family in families else ():
-                if not case.label.startswith("large"):
-                    launched.clear()
-                    run_case(case, backend, case.dtypes[:1], count=None)
-                    for kernel in launched:
-                        found[kernel].append(case)
-    finally:
-        launcher.Device.load = original  # type: ignore[method-assign]
-    return found
-
-
-def run_case(case: Case, backend: Any, dtypes: Any, count: int | None = 1) -> None:
-    """The test of a case; count: 1 for the emulator's checked mode and its reverse, None to leave its mode."""
-    if count is None:
-        backend = type(backend)(backend.name, backend.kernel, lambda n: None, its_memory=False)
-    for dtype in dtypes:
-        check(case, dtype, "", backend)
-
-
-def judge(mutant: Mutant, cases: dict[str, list[Case]]) -> tuple[str, str]:
-    """How a mutant was noticed, "" if it wasn't."""
-    def give_up(*_: Any) -> None:
-        raise TimeoutError("it does not end")
-
-    signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(SECONDS)
-    (backend,) = [b for b in on_devices() if b.name == "emulator"]
-    affected = cases_for(mutant, cases)
-    put(mutant)
-    try:
-        for case in affected:
-            run_case(case, backend, case.dtypes[:1])
+        with broken(mutant):
+            for name, run in checks:  # noqa: B007 - it is named below
+                run()
+            changed = _compiled()
     except NumbaError as error:
-        return mutant.name, f"stillborn, it does not compile: {str(error).splitlines()[0][:100]}"
-    except AssertionError as error:
-        return mutant.name, f"value: {str(error).strip().splitlines()[0][:150]}"
-    except BaseException as error:  # noqa: BLE001 - whatever it is, somebody noticed
-        return mutant.name, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:150] if str(error) else ''}"
-    finally:
-        signal.alarm(0)
-    return mutant.name, ""
+        return "stillborn", _first_line(error)
+    except KernelFault as error:
+        return "finding", f"{name}: {_first_line(error)}"
+    except (AssertionError, pytest.fail.Exception) as error:
+        return "value", f"{name}: {_first_line(error)}"
+    except Exception as error:  # noqa: BLE001 - whatever it is, somebody noticed
+        return "refused", f"{name}: {type(error).__name__}: {_first_line(error)}"
+    if not changed:
+        return "SURVIVED", "nothing runs it"
+    same = all(_numbered_anew(variant.compiled(capability).ptx) == _numbered_anew(ptx)
+               for (variant, capability), ptx in changed.items())
+    return ("same PTX", "") if same else ("SURVIVED", f"{len(checks)} checks")
 
 
-def cases_for(mutant: Mutant, cases: dict[str, list[Case]]) -> list[Case]:
-    """Those of the kernel, or of all kernels that call the helper."""
-    module = import_module(f"{PACKAGE}.{mutant.module}")
-    value = vars(module)[mutant.function]
-    if isinstance(value, Kernel):
-        return cases[value.make.__name__]
-    users = [kernel.make.__name__ for kernel in KERNELS.values()
-             if mutant.function in inspect.getsource(sys.modules[kernel.make.__module__])]
-    return [case for name in users for case in cases[name]]
+@cache
+def further(module: str) -> list[partial[None]]:
+    """Tests of what the contracts' cases don't reach, for the mutants of a module."""
+    if module == "copy":
+        return [*_calls(test_copies.test_arrays_become_those_of_another_type)]
+    if module == "optim":
+        return [*_calls(test_copies.test_all_parameters_in_one_launch, monkeypatch=pytest.MonkeyPatch())]
+    if module in ("indexing", "softmax", "picture"):
+        return [call for name in OF_INDICES for call in _calls(getattr(test_indexing, name))]
+    if module in ("tile", "matmul", "conv_gather", "conv_weight"):
+        emulator = open_device("emulator")
+        return [partial(test_tiles.test_products, LARGE, 3, emulator=emulator),
+                *_calls(test_tiles.test_pieces_of_nothing, emulator=emulator),
+                *_calls(test_tiles.test_tiles_that_small_cases_do_not_take_convolve, emulator=emulator)]
+    return []
+
+
+def _calls(test: Callable[..., None], **fixtures: Any) -> Iterator[partial[None]]:
+    """The calls that pytest would make of a parametrised test."""
+    tables = [mark.args for mark in getattr(test, "pytestmark", ())]
+    for row in product(*(values for _, values in tables)):
+        named = {}
+        for (names, _), value in zip(tables, row, strict=True):
+            named |= {names: value} if isinstance(names, str) else dict(zip(names, value, strict=True))
+        yield partial(test, **named, **fixtures)
+
+
+def _checked(test: Callable[[], None]) -> None:
+    for order in ("checked", "reverse"):
+        with mode(order):
+            test()
+
+
+def _compiled() -> dict[tuple[Variant, tuple[int, int]], str]:
+    """The PTX of what was compiled since the kernels were broken."""
+    return {(variant, capability): compiled.ptx for kernel in KERNELS.values() for variant in kernel._made.values()
+            for capability, compiled in variant._compiled.items()}
+
+
+def judged(found: Iterable[Mutant], few: int, jobs: int) -> Iterator[tuple[Mutant, str, str]]:
+    """Each mutant with what `judge` says of it, as they come; in a process each, since what is broken ends with it."""
+    context, waiting = get_context("fork"), iter(found)
+    running: dict[Connection, tuple[Mutant, Any]] = {}
+    while True:
+        for mutant in islice(waiting, jobs - len(running)):
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=_judge_there, args=(mutant, launches_of(mutant.target, few), sender))
+            process.start()
+            sender.close()
+            running[receiver] = mutant, process
+        if not running:
+            return
+        for receiver in wait(list(running)):
+            assert isinstance(receiver, Connection)
+            mutant, process = running.pop(receiver)
+            try:
+                verdict, how = receiver.recv()
+                process.join()
+            except EOFError:
+                process.join()
+                verdict, how = "SURVIVED", f"its process ended with {process.exitcode}"
+            yield mutant, verdict, how
+
+
+def _judge_there(mutant: Mutant, its_launches: Sequence[Launch], sender: Connection) -> None:
+    signal.alarm(SECONDS)  # which ends the process
+    sender.send(judge(mutant, its_launches))
+
+
+def _numbered_anew(ptx: str) -> str:
+    """PTX without the numbers that Numba gives to what it compiles in one process."""
+    names: dict[str, str] = {}
+    return re.sub(r"\b_(ZN|cudapy_)\w+", lambda found: names.setdefault(found[0], f"_{len(names)}"), ptx)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:150]
+
+
+def digest() -> str:
+    """Of all kernels' sources."""
+    sources = [inspect.getsource(import_module(f"{PACKAGE}.{module}")) for module in modules()]
+    return sha256("".join(sources).encode()).hexdigest()[:16]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", help="of kernels/cuda; all, if none is named")
-    parser.add_argument("--sample", type=int, help="so many mutants, picked by a fixed seed")
+    parser.add_argument("--sample", type=int, help="so many mutants, picked by a digest of the kernels' sources")
+    parser.add_argument("--only", default="", help="mutants whose name contains this text")
+    parser.add_argument("--kernels", type=int, default=16, help="to try a function with that more of them call")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     chosen = parser.parse_args()
-    found = mutants(chosen.modules or modules())
+    known: dict[str, str] = json.loads(SURVIVORS.read_text())
+    stale = known.keys() - {mutant.name for mutant in mutants(modules())}
+    for name in sorted(stale):
+        print(f"survivors.json names what is no mutant: {name}")
+
+    found = [mutant for mutant in mutants(chosen.modules or modules()) if chosen.only in mutant.name]
     if chosen.sample:
-        found = random.Random(0).sample(found, min(chosen.sample, len(found)))
-    known = json.loads(SURVIVORS.read_text()) if SURVIVORS.exists() else {}
-    cases = cases_of_kernels(chosen.modules or modules())
-    print(f"{len(found)} mutants", flush=True)
-    unknown = 0
-    # A process each: a mutant stays where it was put.
-    with get_context("fork").Pool(chosen.jobs, maxtasksperchild=1) as pool:
-        for name, how in pool.imap_unordered(partial(judge, cases=cases), found):
-            harmless = "" if how else known.get(name, "")
-            unknown += not how and not harmless
-            verdict = "caught" if how else "harmless" if harmless else "SURVIVED"
-            print(f"{verdict:8} {name}: {how or harmless}", flush=True)
-    print(f"{unknown} survived that survivors.json does not explain")
-    return int(unknown > 0)
+        found = random.Random(digest()).sample(found, min(chosen.sample, len(found)))
+        print(f"seed {digest()}")
+    print(f"{len(found)} mutants, {len(launches())} launches", flush=True)
+    case, dtype, _ = launches()[0]
+    check(case, dtype, "", emulator())  # so that what each process needs to compile is loaded before they part
+
+    counts: Counter[tuple[str, str]] = Counter()
+    for mutant, verdict, how in judged(found, chosen.kernels, chosen.jobs):
+        if verdict in ("SURVIVED", "same PTX") and mutant.name in known:
+            verdict, how = "harmless", known[mutant.name]
+        elif mutant.name in known:
+            how += " - but survivors.json calls it harmless"
+            stale.add(mutant.name)
+        counts[mutant.kind, verdict] += 1
+        print(f"{verdict:9} {mutant.name}: {how}", flush=True)
+    for kind in ("barrier", "guard", "bound", "start"):
+        print(f"{kind:8}", ", ".join(f"{counts[kind, verdict]} {verdict}" for verdict in VERDICTS))
+    survived = sum(counts[kind, "SURVIVED"] for kind, _ in {*counts} if _ == "SURVIVED")
+    print(f"{survived} survived that survivors.json does not explain; {len(stale)} of its entries are wrong")
+    return int(survived > 0 or bool(stale))
 
 
 if __name__ == "__main__":

@@ -159,6 +159,52 @@ def test_borrowed_memory_that_vectors_cannot_be_read_from(gpu: Device, monkeypat
         mc.from_dlpack(inside)
 
 
+class Foreign:
+    """An array of another library, on the memory of a tensor."""
+
+    def __init__(self, x: mc.Tensor, **changes: Any) -> None:
+        self.x = x
+        self.__cuda_array_interface__ = x.__cuda_array_interface__ | changes
+
+
+def test_arrays_that_only_have_the_cuda_interface(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    known_as_cuda(gpu, monkeypatch)
+    waited: list[str] = []
+    monkeypatch.setattr(gpu.backend, "wait_for_others", lambda: waited.append("others"))
+    x = mc.tensor(np.arange(6.0).reshape(2, 3), device="cuda")
+    address = x.array.address
+    taken = mc.from_cuda_array(Foreign(x, stream=7, strides=(24, 8)))
+    assert waited == ["others"] and (taken.device, taken.array.address) == ("cuda:0", address)
+    del x
+    gc.collect()
+    np.testing.assert_array_equal(taken.numpy(), np.arange(6.0).reshape(2, 3))  # its owner is still there
+    for foreign, copy in ((Foreign(taken), True), (Foreign(taken, data=(address, True)), None)):
+        copied = mc.from_cuda_array(foreign, copy=copy)
+        assert copied.array.address != address and copied.tolist() == taken.tolist()
+    assert mc.from_cuda_array(Foreign(taken, shape=(0, 3), data=(0, False))).shape == (0, 3)
+
+
+@pytest.mark.parametrize(("changes", "error", "words"), [
+    ({"strides": (8, 16)}, ValueError, "not contiguous"), ({"strides": (48, 8)}, ValueError, "not contiguous"),
+    ({"mask": 1}, ValueError, "mask"), ({"typestr": "<c8"}, TypeError, "dtype complex64"),
+    ({"data": (64, False)}, ValueError, "in no GPU's memory")])
+def test_what_is_no_tensor_on_a_gpu(gpu: Device, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any],
+                                    error: type[Exception], words: str) -> None:
+    known_as_cuda(gpu, monkeypatch)
+    x = mc.tensor(np.ones((2, 3)), device="cuda")
+    with pytest.raises(error, match=words):
+        mc.from_cuda_array(Foreign(x, **changes))
+
+
+def test_read_only_memory_is_not_shared(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    known_as_cuda(gpu, monkeypatch)
+    x = mc.ones(3, device="cuda")
+    with pytest.raises(ValueError, match="copy=False"):
+        mc.from_cuda_array(Foreign(x, data=(x.array.address, True)), copy=False)
+    with pytest.raises(TypeError, match="got list"):
+        mc.from_cuda_array([1.0])
+
+
 def test_lent_memory_waits_for_whoever_borrowed_it(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     known_as_cuda(gpu, monkeypatch)
     waited: list[str] = []
@@ -223,7 +269,7 @@ def test_the_fake_takes_what_the_real_bindings_take() -> None:
 
 def test_the_enumerations_have_the_names_that_are_used() -> None:
     real = pytest.importorskip("cuda.bindings.driver")
-    for kind in ("CUresult", "CUstream_flags", "CUevent_flags", "CUdevice_attribute"):
+    for kind in ("CUresult", "CUstream_flags", "CUevent_flags", "CUdevice_attribute", "CUpointer_attribute"):
         ours = getattr(FakeDriver, kind)
         names = [m.name for m in ours] if kind == "CUresult" else list(vars(ours))
         for name in names:

@@ -161,10 +161,11 @@ def test_a_race_is_told_with_both_threads_and_the_address():
                   "@%p ld.shared.f32 %f, [pool+128];")  # fmt: skip
     assert (found.thread, found.other_thread) == ((35, 0, 0), (7, 0, 0))
     assert (found.block, found.other_block) == ((0, 0, 0), (0, 0, 0))
-    assert (found.address, found.count) == ("shared[128]", 1)
+    assert (found.address, found.count) == ("byte 128 of shared memory", 1)
     assert str(found).startswith(
-        "shared race: thread (35,0,0) reads shared[128], which thread (7,0,0) wrote since the last barrier; "
-        f"block (0,0,0); line {found.line}: @%p ld.shared.f32 %f, [pool+128]; kernel kernel"
+        "shared race: thread (35,0,0) reads byte 128 of shared memory, which thread (7,0,0) wrote since the last "
+        "barrier; "
+        f"block (0,0,0); PTX line {found.line}: @%p ld.shared.f32 %f, [pool+128]; kernel kernel"
     )
 
 

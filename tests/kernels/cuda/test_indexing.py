@@ -86,7 +86,8 @@ def test_an_index_into_nothing() -> None:
             find()
 
 
-@pytest.mark.parametrize("start", [[1, 1, 2], [0, 2, 1], [0, 1, 3], [0, 3, 2], [-1, 1, 2], [0, -2, 2], [0, 2**32, 2]])
+@pytest.mark.parametrize("start", [[1, 1, 2], [0, 2, 1], [0, 1, 3], [0, 3, 2], [-1, 1, 2], [0, -2, 2], [0, 2**32, 2],
+                                   [0, 1, 1]])
 @pytest.mark.parametrize("columns", [2, 4])
 def test_sparse_rows_must_follow_each_other(start: list[int], columns: int) -> None:
     y = empty((1, 2, columns), np.float64, EMULATOR)

@@ -5,10 +5,12 @@ import pytest
 
 pytest.importorskip("numba.cuda", reason="the GPU's kernels need numba-cuda")
 
+from minicnn.dispatch import check  # noqa: E402
 from minicnn.kernels import cuda  # noqa: E402
 from minicnn.kernels.cuda.devices import open_device  # noqa: E402
 from minicnn.kernels.cuda.layout import BUSY, layout  # noqa: E402
 from minicnn.kernels.cuda.memory import empty, to_device, to_numpy  # noqa: E402
+from minicnn.kernels.cuda.roofline import Recording, stated  # noqa: E402
 
 SHAPES = [(1, 1, 1), (1, 10**6, 64), (64, 10, 1), (10**6, 1000, 1), (1, 10**8, 1), (3, 5000, 7), (5, 1, 10**6),
           (2, 0, 9)]
@@ -54,10 +56,32 @@ def test_the_variance_survives_one_number_far_from_the_others(gpu, place):
     np.testing.assert_allclose(to_numpy(mean), x.astype(np.float64).mean(0), rtol=allowed)
 
 
-def test_an_index_outside_is_refused_before_anything_is_written(gpu):
+def test_rows_beside_one_with_an_index_outside_are_right_and_who_reads_is_told(gpu):
     device = open_device(gpu)
     x, index = to_device(np.zeros((3, 4), np.float32), device), to_device(np.array([0, -100, 4]), device)
     y, log = to_device(np.full(3, 7.0, np.float32), device), to_device(np.full((3, 4), 7.0, np.float32), device)
-    with pytest.raises(IndexError, match=r"index\[2\] is 4, expected 0 to 3"):
-        cuda.kernel("cross_entropy")(x, index, y, log, -100)
-    assert (to_numpy(y) == 7).all() and (to_numpy(log) == 7).all()
+    cuda.kernel("cross_entropy")(x, index, y, log, -100)
+    with pytest.raises(IndexError, match=r"cross_entropy: index\[2\] is 4, expected 0 to 3"):
+        to_numpy(y)
+    np.testing.assert_allclose(to_numpy(y), [np.log(4), 0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "shapes", "params"), [
+    ("jitter", [(100_000, 6), (100_000,), (100_000,), (6,), (100_000, 6), (100_000,)], ()),
+    ("scatter", [(1, 10**7, 1), (1, 10**7, 1), (1, 2, 1)], (2, True)),
+    ("matmul", [(1, 3, 8), (1, 8, 10**7), (10**7,), (1, 3, 10**7)], (False, False))])
+def test_grids_reach_beyond_65535_blocks(name, shapes, params):
+    """Along y and z a GPU takes no more. Nothing is computed: the launches are recorded."""
+    device = Recording()
+    arrays = [empty(shape, np.float32, device) for shape in shapes]
+    cuda.kernel(name)(*arrays, *params)
+    assert device.recorder.launched
+
+
+@pytest.mark.parametrize(("name", "launches"), [("batch_norm_grad", 4), ("batch_norm_pool_grad", 3),
+                                                ("group_norm_grad", 5)])
+def test_a_gradient_adds_up_both_of_its_sums_at_once(name, launches):
+    """Of a layer as in a ResNet's first stage."""
+    device = Recording()
+    stated(name, device, check).run()
+    assert len(device.recorder.launched) == launches

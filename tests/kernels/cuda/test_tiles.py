@@ -15,6 +15,7 @@ from minicnn.kernels.cuda.inspection import fma_share  # noqa: E402
 from minicnn.kernels.cuda.memory import DeviceArray, empty, to_device, to_numpy  # noqa: E402
 from minicnn.kernels.cuda.tile import (  # noqa: E402
     DEPTH,
+    FEW_COLUMNS,
     LARGE,
     LARGEST_FLOAT64,
     MULTIPROCESSORS,
@@ -75,8 +76,9 @@ def reference_of(name: str, inputs: list[np.ndarray | None], shape: tuple[int, .
     return made
 
 
+@pytest.mark.parametrize("tile", [LARGE, FEW_COLUMNS], ids=str)
 @pytest.mark.parametrize("geometry", [STRAIGHT, SKEW], ids=["straight", "skew"])
-def test_the_large_tile_convolves(geometry: dict[str, Any], emulator: Any) -> None:
+def test_tiles_that_small_cases_do_not_take_convolve(tile: Tile, geometry: dict[str, Any], emulator: Any) -> None:
     """Several tiles of pixels, more filters than one has, in every direction of a convolution."""
     n, size, kernel, channels, filters = 2, (11, 13), (3, 2), 8, 136
     (up, left), groups = geometry["stride"], geometry["groups"]
@@ -87,16 +89,16 @@ def test_the_large_tile_convolves(geometry: dict[str, Any], emulator: Any) -> No
     bias, moves = normal(filters), list(geometry.values())
 
     y = empty(dy.shape, np.float32, emulator)
-    conv_gather.forward(*there(emulator, x, w, bias, dy), y, *moves, -2.0, 3.0, tile=LARGE)
+    conv_gather.forward(*there(emulator, x, w, bias, dy), y, *moves, -2.0, 3.0, tile=tile)
     assert_sums(y, reference_of("conv2d_forward", [x, w, bias, dy], dy.shape, [*moves, -2.0, 3.0]), 6 * channels)
 
     dx = empty(x.shape, np.float32, emulator)
-    conv_gather.input_grad(*there(emulator, dy, w), dx, size, *moves, tile=LARGE)
+    conv_gather.input_grad(*there(emulator, dy, w), dx, size, *moves, tile=tile)
     assert_sums(dx, reference_of("conv2d_input_grad", [dy, w], x.shape, [size, *moves]), 6 * filters)
 
     for pieces in (1, 4):
         dw = empty(w.shape, np.float32, emulator)
-        conv_weight.weight_grad(*there(emulator, x, dy), dw, kernel, *moves, tile=LARGE, pieces=pieces)
+        conv_weight.weight_grad(*there(emulator, x, dy), dw, kernel, *moves, tile=tile, pieces=pieces)
         assert_sums(dw, reference_of("conv2d_weight_grad", [x, dy], w.shape, [kernel, *moves]), n * high * wide)
 
 
