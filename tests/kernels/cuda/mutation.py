@@ -161,7 +161,8 @@ def judge(mutant: Mutant, its_launches: Sequence[Launch]) -> tuple[str, str]:
 def further(module: str) -> list[partial[None]]:
     """Tests of what the contracts' cases don't reach, for the mutants of a module."""
     if module == "copy":
-        return [*_calls(test_copies.test_arrays_become_those_of_another_type)]
+        return [*_calls(test_copies.test_arrays_become_those_of_another_type),
+                *_calls(test_copies.test_negative_floats_become_bytes_by_way_of_integers)]
     if module == "optim":
         return [*_calls(test_copies.test_all_parameters_in_one_launch, monkeypatch=pytest.MonkeyPatch())]
     if module in ("indexing", "softmax", "picture"):

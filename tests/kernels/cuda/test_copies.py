@@ -75,6 +75,13 @@ def test_arrays_become_those_of_another_type(given: Any, wanted: Any) -> None:
     np.testing.assert_array_equal(to_numpy(got), x.astype(wanted))
 
 
+@pytest.mark.parametrize("given", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_negative_floats_become_bytes_by_way_of_integers(given: Any) -> None:
+    """Which wrap around, as they do in NumPy where it lets them."""
+    got = there(np.array([-1, -3.7, -255, 254.9], given)).astype(np.uint8)
+    assert to_numpy(got).tolist() == [255, 253, 1, 254]
+
+
 def test_part_of_an_array_is_the_same_memory() -> None:
     x = there(np.arange(12.0).reshape(3, 4))
     part = x.after(5)
