@@ -44,7 +44,7 @@ from minicnn.kernels.cuda.tile import LARGE
 from ..calling import Backend, call, on_devices
 from ..cases import CASES, Case
 from ..test_contracts import check
-from . import test_copies, test_indexing, test_tiles
+from . import test_copies, test_functions, test_indexing, test_tiles
 from .mutants import PACKAGE, Mutant, Target, broken, modules, mutants
 
 SURVIVORS = Path(__file__).with_name("survivors.json")
@@ -163,6 +163,13 @@ def further(module: str) -> list[partial[None]]:
     if module == "copy":
         return [*_calls(test_copies.test_arrays_become_those_of_another_type),
                 *_calls(test_copies.test_negative_floats_become_bytes_by_way_of_integers)]
+    if module == "power":
+        return [*_calls(test_functions.test_pow_of_large_and_small_results),
+                *_calls(test_functions.test_pow_where_ieee_754_says_what_it_is)]
+    if module == "trigonometry":
+        return [*_calls(test_functions.test_sin_and_cos_where_there_is_nothing_to_reduce),
+                *_calls(test_functions.test_sin_of_the_float64_that_is_nearest_to_a_multiple_of_half_pi),
+                *_calls(test_functions.test_sin_and_cos_of_any_number)]
     if module == "optim":
         return [*_calls(test_copies.test_all_parameters_in_one_launch, monkeypatch=pytest.MonkeyPatch())]
     if module in ("indexing", "softmax", "picture"):
