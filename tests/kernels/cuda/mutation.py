@@ -165,6 +165,7 @@ def further(module: str) -> list[partial[None]]:
                 *_calls(test_copies.test_negative_floats_become_bytes_by_way_of_integers)]
     if module == "power":
         return [*_calls(test_functions.test_pow_of_large_and_small_results),
+                *_calls(test_functions.test_pow_of_results_beyond_all_numbers),
                 *_calls(test_functions.test_pow_where_ieee_754_says_what_it_is)]
     if module == "trigonometry":
         return [*_calls(test_functions.test_sin_and_cos_where_there_is_nothing_to_reduce),
@@ -173,7 +174,8 @@ def further(module: str) -> list[partial[None]]:
     if module == "optim":
         return [*_calls(test_copies.test_all_parameters_in_one_launch, monkeypatch=pytest.MonkeyPatch())]
     if module in ("indexing", "softmax", "picture"):
-        return [call for name in OF_INDICES for call in _calls(getattr(test_indexing, name))]
+        return [*[call for name in OF_INDICES for call in _calls(getattr(test_indexing, name))],
+                *_calls(test_indexing.test_losses_name_themselves, full_speed=None)]
     if module in ("tile", "matmul", "conv_gather", "conv_weight"):
         emulator = open_device("emulator")
         return [partial(test_tiles.test_products, LARGE, 3, emulator=emulator),

@@ -67,6 +67,18 @@ def test_pow_of_large_and_small_results() -> None:
     assert ulps(run("pow", a, b), expected) < 3
 
 
+def test_pow_of_results_beyond_all_numbers() -> None:
+    """They are 0 or infinite, however far beyond: b log a may itself be infinite."""
+    random = np.random.default_rng(2)
+    a = np.concatenate([np.exp(random.uniform(-50, 50, 500)), [1e30, 1e-30, 1e30, 1.7976931348623157e308, 1e308]])
+    b = np.concatenate([random.choice([-1, 1], 500) * random.uniform(800, 1e6, 500) / np.abs(np.log(a[:500])),
+                        [1e308, 1e308, -1e308, 1.0, 0.5]])
+    with np.errstate(all="ignore"):
+        expected = np.power(a, b)
+    assert np.isinf(expected).sum() > 200 and (expected == 0).sum() > 200
+    np.testing.assert_allclose(run("pow", a, b), expected, rtol=1e-15)
+
+
 @FLOATS
 def test_pow_where_ieee_754_says_what_it_is(dtype: Any) -> None:
     values = [0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 2.5, -2.5, 2**53 - 1, 1e30, -1e30, np.inf, -np.inf, np.nan]
