@@ -119,6 +119,12 @@ def grad_activated(m: int, c: int, activation: str, weight: bool, bias: bool, re
         {"activation": activation, "rectified": rectified}
 
 
+def grad_behind_relu(m: int, c: int, draw: Draw) -> Built:
+    """Half of x is 0, where nothing goes through the ReLU that made it."""
+    (g, x, *others), params = grad_activated(m, c, "", True, True, True, draw)
+    return [g, np.maximum(x, 0), *others], params
+
+
 def pool(pooled: Pooled, draw: Draw) -> Built:
     return [draw(*pooled.size), *pooled.known(draw)], pooled.params()
 
@@ -213,6 +219,7 @@ def cases() -> Iterator[Case]:
             yield Case("batch_norm_grad", f"{label}_{activation}", grad_activated,
                        (m, c, activation, True, True, activation == "relu"), terms=m)
         yield Case("batch_norm_grad", f"{label}_rectified", grad_activated, (m, c, "", True, False, True), terms=m)
+    yield Case("batch_norm_grad", "behind_a_relu", grad_behind_relu, (61, 13), terms=61)
     yield Case("batch_norm_apply", "empty_gelu", apply_activated, (0, 7, "gelu", True, True))
     yield Case("batch_norm_grad", "empty_gelu", grad_activated, (0, 7, "gelu", True, True, True))
     for label, pooled in POOLED.items():
