@@ -127,6 +127,7 @@ CONVOLUTIONS = {
     "large_shares_stride": Convolution((2, 9, 9), 295, 33, (3, 3), (2, 2), ROUND),
     "large_groups": Convolution((3, 13, 12), 32, 30, padding=ROUND, groups=2),
     "large_depthwise": Convolution((21, 9, 11), 19, 19, padding=ROUND, groups=19),
+    "tall": Convolution((1, 121, 2), 3, 5, (3, 1), padding=(1, 1, 0, 0)),
     "phases_without_taps": Convolution((1, 9, 10), 3, 5, (2, 3), (2, 4), (1, 0, 2, 1), (2, 2)),  # of the input gradient
     "depthwise_dilation_and_stride": Convolution((2, 13, 11), 21, 21, (3, 2), (2, 3), (1, 3, 0, 2), (3, 2), 21),
     "depthwise_pointwise_stride": Convolution((2, 5, 7), 19, 19, (1, 1), (2, 3), groups=19),
