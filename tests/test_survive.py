@@ -79,6 +79,16 @@ def test_killed_once(data, undisturbed, tmp_path):
     check_same(tmp_path / "run", undisturbed)
 
 
+def test_killed_after_it_was_complete(data, undisturbed, tmp_path):
+    """Its checkpoint has lost its name, but not all of it is removed."""
+    out = tmp_path / "run"
+    subprocess.run(command(out, data), check=True, capture_output=True)
+    (out / ".discarded").mkdir()
+    (out / ".discarded" / "checkpoint.safetensors").write_bytes(b"of no use any more")
+    assert "is complete" in resume(out, data)
+    check_same(out, undisturbed)
+
+
 @pytest.mark.slow
 def test_killed_at_fifty_random_moments(data, undisturbed, tmp_path):
     moments = random.Random(0)

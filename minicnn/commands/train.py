@@ -64,7 +64,7 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
     from ..device import resolve
     from ..train.provenance import unfinished
     from ..train.recipes import find
-    from ..train.run import is_run
+    from ..train.run import is_run, remove_discarded
 
     if resume and restart:
         raise click.UsageError("--resume and --restart: choose one")
@@ -75,6 +75,7 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
     console = make_console(stderr=True)
     made = unfinished(folder) if resume else None
     if resume and made is None and is_run(folder):
+        remove_discarded(folder)
         say(console, f"{folder} is complete: there is nothing to go on with.")
         return
     if resume and made is None:

@@ -135,13 +135,20 @@ def _finish(folder: Path, target: Path) -> None:
 
     Until the folder gets another name, in one step, the training counts as unfinished and can be gone on with.
     """
-    discarded = target / DISCARDED
-    shutil.rmtree(discarded, ignore_errors=True)
+    remove_discarded(target)
     for file in folder.iterdir():
         if file.name != CHECKPOINT_FILE:
             os.replace(file, target / file.name)
-    folder.rename(discarded)
-    shutil.rmtree(discarded)
+    folder.rename(target / DISCARDED)
+    remove_discarded(target)
+
+
+def remove_discarded(path: Path) -> None:
+    """Remove what a training leaves that is killed after its run was complete, if there is any."""
+    discarded = path / DISCARDED
+    _check_own(discarded)
+    if discarded.exists():
+        shutil.rmtree(discarded)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
