@@ -8,17 +8,20 @@ from .tensor import Tensor, method
 
 
 class HookHandle:
-    """Takes a hook away again: `handle.remove()`, or leaving its `with` block."""
+    """Takes a hook away again: `handle.remove()`, or leaving its `with` block. removed: called when that is done."""
 
-    def __init__(self, hooks: list[Callable[..., Any]], hook: Callable[..., Any]):
+    def __init__(self, hooks: list[Callable[..., Any]], hook: Callable[..., Any],
+                 removed: Callable[[], None] = lambda: None):
         self._hooks = hooks
         self._hook: Callable[..., Any] | None = hook
+        self._removed = removed
 
     def remove(self) -> None:
         for place, hook in enumerate(self._hooks):
             if hook is self._hook:
                 del self._hooks[place]
                 self._hook = None  # a second call must not take another hook of the same function
+                self._removed()
                 return
 
     def __enter__(self) -> "HookHandle":

@@ -11,7 +11,7 @@ inference are made anew then.
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
@@ -24,11 +24,11 @@ from ..ops.norm import normalise, scale_and_shift
 from ..ops.norm_pool import normalise_and_pool
 from ..ops.pool import rectified_max_pool2d
 from ..tape import is_grad_enabled
-from ..tensor import Tensor
+from ..tensor import Tensor, ones
 from .activation import GELU, Hardsigmoid, Hardswish, ReLU, ReLU6, Sigmoid, SiLU, Tanh
 from .conv import Conv2d
 from .dropout import Dropout
-from .module import Module
+from .module import Module, changes
 from .norm import BatchNorm2d
 from .pool import MaxPool2d
 
@@ -84,6 +84,9 @@ class Add:
     def __call__(self, x: Tensor) -> Tensor:
         self.check(x.shape)
         return x + self.what
+
+
+SUM = Add(ones(()))  #: stands in a row for the one whose tensor is another in each call
 
 
 class Activation(NamedTuple):
@@ -279,22 +282,20 @@ def run(x: Any, *modules: Module, add: Tensor | None = None, activation: Module 
     """
     layers: list[Any] = [*modules]
     if add is not None:
-        layers.append(Add(add))
+        layers.append(SUM)
     if activation is not None:
         layers.append(activation)
+    shortcut = None if add is None else Add(add)
     if not _switch.on or not isinstance(x, Tensor):
-        return _one_by_one(x, layers)
-    row: list[Any] = []
-    word = ""
-    for layer in _flat(layers):
-        letter = _letter(layer)
-        if letter == OTHER:  # it may do anything, to the layers behind it too: what is before it must be done
-            x = layer(_fused(x, row, word))
-            row, word = [], ""
-        else:
-            row.append(layer)
-            word += letter
-    return _fused(x, row, word)
+        return _one_by_one(x, [shortcut if layer is SUM else layer for layer in layers])
+    row = _row_of(layers)
+    for known, word, other, behind in row.parts:
+        x = _fused(x, [shortcut if layer is SUM else layer() for layer in known], word)
+        if other is not None:
+            x = other()(x)
+            if changes.count != row.changes:  # it has changed something, those behind it perhaps
+                return _look_and_run(x, [layer if layer is SUM else layer() for layer in behind], shortcut)
+    return x
 
 
 def _one_by_one(x: Any, layers: Iterable[Any]) -> Any:
@@ -303,20 +304,96 @@ def _one_by_one(x: Any, layers: Iterable[Any]) -> Any:
     return x
 
 
-def _flat(layers: Iterable[Any]) -> Iterator[Any]:
-    """The layers, and instead of a module that does no more than call others in a row, those."""
-    for layer in layers:
-        inner = layer.in_a_row if type(layer) not in LETTERS and isinstance(layer, Module) else None
-        if inner is None or _is_watched(layer):
-            yield layer
-        else:
-            yield from _flat(inner)
+def _look_and_run(x: Any, layers: list[Any], shortcut: Add | None) -> Any:
+    """The same, with a look at each layer when its turn comes."""
+    for known, word, other, _ in _parts(layers):
+        x = _fused(x, [shortcut if layer is SUM else layer for layer in known], word)
+        x = x if other is None else other(x)
+    return x
 
 
 def _fused(x: Any, row: list[Any], word: str) -> Any:
     for compute, layers, place in _steps(word, is_grad_enabled()):
         x = row[place](x) if compute is None else compute(x, **{name: row[at] for name, at in layers})
     return x
+
+
+#: What is behind a layer: a list, the place in it where that begins, and what is behind the list.
+Rest = tuple[Sequence[Any], int, "Rest"] | None
+
+#: Layers that fuse.py knows, their word, the one behind them that it doesn't know, and what is behind that. The unknown
+#: one may do anything, to the layers behind it too: what is before it must be done, and what is behind it left alone.
+Part = tuple[list[Any], str, Any, Rest]
+
+
+def _parts(layers: list[Any]) -> Iterator[Part]:
+    known: list[Any] = []
+    word = ""
+    for layer, rest in _flat(layers, None):
+        letter = _letter(layer)
+        if letter == OTHER:
+            yield known, word, layer, rest
+            known, word = [], ""
+        else:
+            known.append(layer)
+            word += letter
+    if word:
+        yield known, word, None, None
+
+
+def _flat(layers: Sequence[Any], behind: Rest) -> Iterator[tuple[Any, Rest]]:
+    """The layers, and instead of a module that does no more than call others in a row, those; with what is behind."""
+    for place, layer in enumerate(layers):
+        rest = layers, place + 1, behind
+        inner = layer.in_a_row if type(layer) not in LETTERS and isinstance(layer, Module) else None
+        if inner is None or _is_watched(layer):
+            yield layer, rest
+        else:
+            yield from _flat(inner, rest)
+
+
+def _all_of(rest: Rest) -> list[Any]:
+    found: list[Any] = []
+    while rest is not None:
+        layers, place, rest = rest
+        found += layers[place:]
+    return found
+
+
+class Row:
+    """The parts of a row of layers, found once for as long as no module changes. Layers are known by weak references,
+    so that nobody's network is kept alive for it."""
+
+    def __init__(self, layers: list[Any]):
+        self.changes = changes.count
+        self.layers = _weak(layers)
+        self.parts: list[tuple[list[Any], str, Any, list[Any]]] = [
+            (_weak(known), word, None if other is None else ref(other), _weak(_all_of(rest)))
+            for known, word, other, rest in _parts(layers)]
+        self.kinds = {type(layer()) for known, _, _, _ in self.parts for layer in known if layer is not SUM}
+
+    def holds(self, layers: list[Any]) -> bool:
+        """Whether these are the layers that it was made for, and nothing about them has changed since."""
+        return (self.changes == changes.count and all(kind.forward is FORWARDS[kind] for kind in self.kinds)
+                and all(known is SUM or known() is layer for known, layer in zip(self.layers, layers, strict=True)))
+
+
+def _weak(layers: list[Any]) -> list[Any]:
+    return [layer if layer is SUM else ref(layer) for layer in layers]
+
+
+_rows: dict[tuple[int, ...], Row] = {}  # by the ids of the layers
+_ROWS_KEPT = 4096
+
+
+def _row_of(layers: list[Any]) -> Row:
+    key = tuple(map(id, layers))
+    row = _rows.get(key)
+    if row is None or not row.holds(layers):
+        if len(_rows) >= _ROWS_KEPT:
+            _rows.clear()
+        row = _rows[key] = Row(layers)
+    return row
 
 
 # ------------------------------------------------------------------------------------------- filters for inference
@@ -336,6 +413,7 @@ class Filters:
             self.weight = conv.weight * scale
             self.bias = shift if conv.bias is None else conv.bias * scale + shift
         self.sources = _sources(conv, norm)
+        self.changes = -1  # the modules' at the last look at all sources
         key = id(conv)
         self.alive = ref(conv, lambda _: _filters.pop(key, None))  # another module may have that id then
 
@@ -347,11 +425,15 @@ class Filters:
 
     def are_of(self, norm: BatchNorm2d | None) -> bool:
         """Whether they include this normalisation, and all that they were made of is as it was."""
-        if norm is not self.norm or (norm is not None and norm.eps != self.eps):
+        if norm is not self.norm:
             return False
-        for own, name, tensor, array, version in self.sources:
-            if own.get(name, self) is not tensor:
+        if self.changes != changes.count:
+            if norm is not None and norm.eps != self.eps:
                 return False
+            if any(own.get(name, self) is not tensor for own, name, tensor, _, _ in self.sources):
+                return False
+            self.changes = changes.count
+        for _, _, tensor, array, version in self.sources:
             if tensor is not None and (tensor.array is not array or tensor._version[0] != version):
                 return False
         return True

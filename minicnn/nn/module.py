@@ -43,6 +43,19 @@ class Parameter(Tensor):
 REGISTRIES = ("_parameters", "_modules", "_buffers")
 
 
+class Changes:
+    """How often a module has been given another attribute, parameter, submodule, mode or hook: while the number stays,
+    what was found out about any module holds (see fuse.py)."""
+
+    count = 0
+
+    def note(self) -> None:
+        self.count += 1
+
+
+changes = Changes()
+
+
 class Module:
     """The base of all layers and models.
 
@@ -75,7 +88,7 @@ class Module:
     #: Submodules (by dotted name) whose inputs are a flattened picture, of so many channels; None: are none.
     torch_flatten: Mapping[str, int | None] = {}
 
-    #: Modules, if forward does no more than call them one after the other.
+    #: Modules, if forward does no more than call them one after the other; a matter of this module's attributes alone.
     in_a_row: "Sequence[Module] | None" = None
 
     training: bool
@@ -95,7 +108,9 @@ class Module:
         if not kind:  # a registered attribute may be emptied, and a buffer replaced
             kind = next((r for r in REGISTRIES if name in self.__dict__.get(r, ())), "")
             if not kind:
-                return object.__setattr__(self, name, value)
+                known = self.__dict__.get(name, changes)
+                object.__setattr__(self, name, value)
+                return None if known is value else changes.note()
             if value is not None and not (kind == "_buffers" and isinstance(value, Tensor)):
                 expected = {"_parameters": "a Parameter", "_modules": "a Module", "_buffers": "a Tensor"}[kind]
                 raise TypeError(f"{type(self).__name__}.{name} must be {expected} or None, got {type(value).__name__}")
@@ -111,6 +126,7 @@ class Module:
                 self.__dict__[other].pop(name, None)
         self.__dict__.pop(name, None)
         self.__dict__[kind][name] = value
+        changes.note()
 
     def __getattr__(self, name: str) -> Any:
         for registry in REGISTRIES:
@@ -119,11 +135,12 @@ class Module:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
-        for registry in REGISTRIES:
-            if name in self.__dict__.get(registry, ()):
-                del self.__dict__[registry][name]
-                return
-        object.__delattr__(self, name)
+        owner = next((r for r in REGISTRIES if name in self.__dict__.get(r, ())), None)
+        if owner is None:
+            object.__delattr__(self, name)
+        else:
+            del self.__dict__[owner][name]
+        changes.note()
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(name for registry in REGISTRIES for name in self.__dict__.get(registry, ()))]
@@ -170,16 +187,14 @@ class Module:
 
     def register_forward_pre_hook(self, hook: Callable[["Module", tuple[Any, ...]], Any]) -> HookHandle:
         """Call `hook(module, inputs)` before each forward; what it returns takes the place of the inputs."""
-        self._forward_pre_hooks.append(hook)
-        return HookHandle(self._forward_pre_hooks, hook)
+        return _with_hook(self._forward_pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable[["Module", tuple[Any, ...], Any], Any]) -> HookHandle:
         """Call `hook(module, inputs, output)` after each forward; what it returns takes the place of the output.
 
         The handle that comes back removes the hook again: handle.remove(), or at the end of its `with` block.
         """
-        self._forward_hooks.append(hook)
-        return HookHandle(self._forward_hooks, hook)
+        return _with_hook(self._forward_hooks, hook)
 
     # ---------------------------------------------------------------------------------------------- walking through
 
@@ -361,6 +376,12 @@ class Module:
         if not below:
             return f"{type(self).__name__}({extra})"
         return f"{type(self).__name__}(\n  " + "\n  ".join([extra, *below] if extra else below) + "\n)"
+
+
+def _with_hook(hooks: list[Callable[..., Any]], hook: Callable[..., Any]) -> HookHandle:
+    hooks.append(hook)
+    changes.note()
+    return HookHandle(hooks, hook, changes.note)
 
 
 def clear_grad(tensor: Tensor, set_to_none: bool) -> None:

@@ -1,5 +1,8 @@
 """Fused runs of layers against the same layers one by one, whose values other tests hold against PyTorch."""
 
+import copy
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -203,6 +206,52 @@ def test_a_layer_with_a_hook_runs_by_itself():
     net[1].register_forward_hook(lambda module, inputs, output: seen.append(output))
     assert "batch_norm_apply" in kernels(lambda: net(x)) and seen[0].shape == (2, 7, 9, 5)
     assert "batch_norm_pool" not in kernels(lambda: net(x))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_hook_is_seen_and_gone_again_in_a_row_that_ran_before(inside):
+    net, x = model(RUNS["conv_norm_gelu_pool_dropout"], "float32"), picture("float32")
+    row = nn.Sequential(net) if inside else net
+    fused = kernels(lambda: row(x))
+    with net[1].register_forward_hook(lambda module, inputs, output: None):
+        assert "batch_norm_pool" not in kernels(lambda: row(x))
+    assert kernels(lambda: row(x)) == fused
+    with net.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 0,)):
+        assert not np.ptp(quiet(row.eval(), x), axis=(0, 1, 2)).any()
+    assert kernels(lambda: row.train()(x)) == fused
+
+
+def test_a_forward_that_is_put_in_place_of_one_that_ran_before_runs(monkeypatch):
+    net, x = model(RUNS["conv_relu"], "float32"), picture("float32")
+    assert quiet(net, x).any()
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * 0)
+    assert not quiet(net, x).any()
+    monkeypatch.undo()
+    assert quiet(net, x).any()
+    net[1].forward = lambda x: x * 0
+    assert not quiet(net, x).any()
+    del net[1].forward
+    assert quiet(net, x).any()
+
+
+def test_a_network_that_ran_is_not_kept_alive():
+    net = model(RUNS["conv_relu_norm_pool_dropout"], "float32")
+    net(picture("float32"))
+    gone = weakref.ref(net[0])
+    del net
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_copy_of_a_network_that_ran_is_a_network_of_its_own():
+    net, x = model(RUNS["conv_relu_norm"], "float32").eval(), picture("float32")
+    before = quiet(net, x)
+    twin = copy.deepcopy(net)
+    with mc.no_grad():
+        twin[0].weight.fill_(0)
+        twin[0].bias.fill_(0)
+    assert not np.ptp(quiet(twin, x), axis=(0, 1, 2)).any()
+    np.testing.assert_array_equal(quiet(net, x), before)
 
 
 def test_nothing_is_fused_where_that_is_forbidden():
