@@ -13,6 +13,7 @@ TRANSFORMED_TAP = {64: 20.0, 36: 25.0, 16: 15.0}  # of the filters, to so many: 
 READ_NUMBER = 10.0  # of filters prepared long ago: one number, from memory
 ROWS, COLUMNS, LANES = 6, 16, 8  # of the tile and of a vector: fewer cost as much,
 HALF = 12  # but filters that fit one vector as much as this many
+MOST_OVERLAPPING = 128  # squares of the output's gradient, a picture: more are not added up
 FEW_SQUARES, MANY_NUMBERS = 4, 1048576  # so few squares and more than so many transformed filters: 2x2, not 4x4 pixels
 PANEL_STEPS = 1024  # of a sum at most that is not made in pieces: a panel of filters stays in the second-level cache
 GAIN = 1.1  # Winograd must be faster by this factor: it loses a digit
@@ -53,6 +54,10 @@ def costs(name: str, sizes: Mapping[str, int], prepared: bool = False) -> tuple[
     few = taps == 9 and squares <= FEW_SQUARES and points * channels * filters > MANY_NUMBERS
     if few and name != "conv2d_weight_grad":
         points, squares = 16, _squares(sizes["N"], pixels, 2)
+    elif name == "conv2d_input_grad":
+        read = _squares(sizes["N"], (sizes["P"], sizes["Q"]), 4)
+        if 6 * read <= 5 * squares and read <= MOST_OVERLAPPING * sizes["N"]:
+            squares = read
     products = points * _up(squares, ROWS) * channels * columns
     transformed = points * squares * (_up(channels, LANES) + _up(filters, LANES))
     winograd = products + transformed * TRANSFORMED_NUMBER[points]

@@ -34,6 +34,7 @@ include "conv_depthwise.pxi"
 include "conv_joined.pxi"
 include "conv_weight_grad.pxi"
 include "conv_winograd.pxi"
+include "conv_winograd_weight_grad.pxi"
 
 
 cdef Conv describe(dtype, picture, out, kernel, stride, padding, dilation, Py_ssize_t groups, algorithm) except *:
@@ -47,6 +48,7 @@ cdef Conv describe(dtype, picture, out, kernel, stride, padding, dilation, Py_ss
     c.top, c.left = padding[0], padding[2]
     c.depthwise = algorithm == "depthwise"
     c.winograd = algorithm == "winograd"
+    c.overlap = False
     if algorithm not in ("direct", "depthwise", "winograd"):
         raise ValueError(f"convolution: no algorithm {algorithm!r}, expected 'direct', 'depthwise' or 'winograd'")
     if c.depthwise and not (groups == c.C == c.K):
@@ -196,6 +198,9 @@ def conv2d_input_grad(dy, w, dx, size, stride, padding, dilation, groups, algori
         if count == 0:
             pass
         elif c.winograd:
+            c.overlap = better_overlapping(&c)
+            if c.overlap:
+                phases.w, phases.w_row, phases.w_column = 0, row, column    # the filters as they are, not turned
             winograd_correlate(&c, phases, &layout, <const float*>data(dy), <const float*>data(w), NULL,
                                NULL, <float*>data(dx), None, None)
         elif c.depthwise and dy.dtype == F32:

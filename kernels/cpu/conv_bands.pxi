@@ -14,6 +14,7 @@ cdef struct Conv:
     Py_ssize_t R, S, stride_h, stride_w, dilation_h, dilation_w, top, left
     Py_ssize_t groups, D, F                             # groups of D channels and F filters
     bint winograd                                       # by squares of outputs: conv_winograd.pxi
+    bint overlap                                        # or by squares of what is read, whose outputs overlap
     bint depthwise                                      # one filter for each channel; to the loops that is one group
     Py_ssize_t terms                                    # channels that a filter sees at a tap: D, or 1 if depthwise
     Py_ssize_t panels, chunks                           # of a group's filters: as wide as the tile, and some of those

@@ -8,8 +8,12 @@
 # A picture of a few squares uses each filter but a few times: the time is that of reading the filters. Where they are
 # many, it is cut into squares of 2x2 pixels, whose filters are 16 numbers.
 #
-# The gradient by the picture is the same with the filters turned around. The gradient by the filters is a product for
-# each point as well, channels by filters, with sums over the squares.
+# The gradient by the picture is the same with the filters turned around. Where that is much the larger picture, as it
+# is if there was no padding around a small one, the output's gradient is what is cut into squares: 3x3 outputs of 5x5
+# inputs are one square, the inputs would be four. Each square, transformed, multiplied and transformed back, is what
+# its outputs add to the gradient of the 6x6 or 8x8 inputs that they were made from; those overlap, and are added up.
+#
+# The gradient by the filters is in conv_winograd_weight_grad.pxi.
 #
 # NaN and infinity spread: they may reach all outputs of the squares whose inputs they are among, and reach no other.
 
@@ -24,11 +28,16 @@ cdef extern from "winograd.h" nogil:
     void winograd_output(int points, Py_ssize_t channels, const float* source, Py_ssize_t point, const float* bias,
                          const Finish* finish, float* y, Py_ssize_t height, Py_ssize_t width, Py_ssize_t row,
                          Py_ssize_t pixel)
+    ctypedef struct Overlap:
+        Py_ssize_t top, bottom, left, right, above, before
+    void winograd_input_grad(int points, Py_ssize_t channels, const float* source, Py_ssize_t point,
+                             const Overlap* overlap, float* dx, Py_ssize_t row, Py_ssize_t pixel)
     void winograd_product(Py_ssize_t count, Py_ssize_t channels, const float* squares, Py_ssize_t square,
                           const float* filters, float* m, Py_ssize_t m_square)
 
 cdef enum:
     FEW_SQUARES = 4             # that many filters are not worth 36 numbers each
+    MOST_OVERLAPPING = 128      # of a picture: one thread adds them up
     SQUARE_NUMBERS = 98304      # transformed squares that a thread works on: they fit the second-level cache
     BLOCK_SQUARES = 12          # of them, at least
     BLOCKS = 14                 # at least, for threads to take
@@ -37,12 +46,8 @@ cdef enum:
     SHARED_NUMBERS = 4194304    # of the squares and products that all threads work on: a part of the third-level cache
     SHARED_SQUARES = 128        # that all threads work on if they take panels of filters
     GROUP = 2                   # of shared squares that a thread transforms at a time
-    SUM_NUMBERS = 65536         # of squares and of the output's gradient that a thread sums up, for the second-level
-    SHARED_SUMS = 1048576       # and that all threads sum up, for the third-level cache
     SUM_SQUARES = 96            # that are worth multiplying at a time
     TAP_CHANNELS = 32           # channels of filters that are packed at a time
-    SUM_CHANNELS = 48           # channels of a unit of sums
-    UNITS = 4                   # that are worth sharing out
 
 cdef struct Squares:
     Py_ssize_t points           # along an axis: 4, 6 or 8
@@ -61,21 +66,33 @@ cdef struct Spread:             # steps between points, panels of channels and s
     Py_ssize_t point, panel, square
 
 
-cdef Squares squares_of(const Conv* c, Py_ssize_t points) noexcept nogil:
-    cdef Py_ssize_t side = points + 1 - c.R, rows = ceil_div(c.P, side), columns = ceil_div(c.Q, side)
+cdef Squares squares_of(const Conv* c, Py_ssize_t points, Py_ssize_t height, Py_ssize_t width) noexcept nogil:
+    """Squares of pictures of this size."""
+    cdef Py_ssize_t side = points + 1 - c.R, rows = ceil_div(height, side), columns = ceil_div(width, side)
     return Squares(points, points * points, side, rows, columns, c.N * rows * columns)
 
 
 cdef Squares large_squares(const Conv* c) noexcept nogil:
-    return squares_of(c, 6 if c.R == 3 else 8)
+    """Squares of the picture that is written."""
+    return squares_of(c, 6 if c.R == 3 else 8, c.P, c.Q)
 
 
 cdef Squares best_squares(const Conv* c) noexcept nogil:
     """Squares to correlate."""
     cdef Squares squares = large_squares(c)
+    if c.overlap:
+        return squares_of(c, squares.points, c.H, c.W)
     if c.R == 3 and squares.count <= FEW_SQUARES and squares.products * c.C * c.K > FILTER_NUMBERS:
-        squares = squares_of(c, 4)
+        return squares_of(c, 4, c.P, c.Q)
     return squares
+
+
+cdef bint better_overlapping(const Conv* c) noexcept nogil:
+    """Whether the gradient by the picture is rather added up from squares of the output's, the picture that is read:
+    where they are fewer by a sixth, as each has more to write."""
+    cdef Squares written = best_squares(c), read = squares_of(c, written.points, c.H, c.W)
+    return (written.side == 4 and 0 < 6 * read.count <= 5 * written.count
+            and read.rows * read.columns <= MOST_OVERLAPPING)
 
 
 cdef Py_ssize_t whole_vectors(Py_ssize_t channels) noexcept nogil:
@@ -135,6 +152,7 @@ cdef struct Correlation:
     const Finish* finish
     float* y
     Squares squares
+    Py_ssize_t unit                     # squares that one thread must write: 1, or all of a picture if they overlap
     Source source
     Spread spread                       # of the transformed squares of a block
     Py_ssize_t block, chunk             # squares that are transformed, and those that are multiplied, at a time
@@ -163,23 +181,46 @@ cdef void transform_filters(const Correlation* job, Py_ssize_t panel, float* to,
                          job.filter.point)
 
 
+cdef void write_square(const Correlation* job, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t filter,
+                       Py_ssize_t filters, const float* m) noexcept nogil:
+    """Transform the products of a square, the i-th down and the j-th across, into pixels of the output."""
+    cdef const Conv* c = job.c
+    cdef Py_ssize_t side = job.squares.side, p = i * side, q = j * side
+    cdef Py_ssize_t place = ((n * c.P + p) * c.Q + q) * c.K + filter
+    cdef Finish finish
+    if job.finish:
+        finish = finish_at(job.finish, place * sizeof(float))
+    winograd_output(job.squares.points, filters, m, job.m.point, job.bias + filter if job.bias else NULL,
+                    &finish if job.finish else NULL, job.y + place, min(side, c.P - p), min(side, c.Q - q), c.Q * c.K,
+                    c.K)
+
+
+cdef void add_square(const Correlation* job, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t filter,
+                     Py_ssize_t filters, const float* m) noexcept nogil:
+    """The same for a square of the output's gradient: add what it contributes to the picture's. The squares of the
+    picture come row by row."""
+    cdef const Conv* c = job.c
+    cdef Py_ssize_t points = job.squares.points, side = job.squares.side
+    cdef Py_ssize_t p = i * side + job.phase.top + 1 - c.R, q = j * side + job.phase.left + 1 - c.S
+    cdef Overlap overlap = Overlap(max(0, -p), min(points, c.P - p), max(0, -q), min(points, c.Q - q),
+                                   c.R - 1 if i > 0 else 0, c.S - 1 if j > 0 else 0)
+    winograd_input_grad(points, filters, m, job.m.point, &overlap, job.y + ((n * c.P + p) * c.Q + q) * c.K + filter,
+                        c.Q * c.K, c.K)
+
+
 cdef void write_outputs(const Correlation* job, Py_ssize_t first, Py_ssize_t count, Py_ssize_t panel,
                         Py_ssize_t panels, const float* m) noexcept nogil:
     """Transform the products of some squares and panels of filters into pixels of the output."""
-    cdef const Conv* c = job.c
-    cdef const Squares* squares = &job.squares
-    cdef Py_ssize_t width = tile_width(sizeof(float)), filter = panel * width, index, n, p, q, place
-    cdef Finish finish
+    cdef Py_ssize_t width = tile_width(sizeof(float)), filter = panel * width, index, n, i, j
+    cdef Py_ssize_t filters = min(panels * width, job.c.K - filter)
     for index in range(first, first + count):
-        n = index // (squares.rows * squares.columns)
-        p = index // squares.columns % squares.rows * squares.side
-        q = index % squares.columns * squares.side
-        place = ((n * c.P + p) * c.Q + q) * c.K + filter
-        if job.finish:
-            finish = finish_at(job.finish, place * sizeof(float))
-        winograd_output(squares.points, min(panels * width, c.K - filter), m, job.m.point,
-                        job.bias + filter if job.bias else NULL, &finish if job.finish else NULL, job.y + place,
-                        min(squares.side, c.P - p), min(squares.side, c.Q - q), c.Q * c.K, c.K)
+        n = index // (job.squares.rows * job.squares.columns)
+        i = index // job.squares.columns % job.squares.rows
+        j = index % job.squares.columns
+        if job.c.overlap:
+            add_square(job, n, i, j, filter, filters, m)
+        else:
+            write_square(job, n, i, j, filter, filters, m)
         m += job.m.square
 
 
@@ -243,7 +284,7 @@ cdef void share_out_points(const Correlation* job, float* transformed, float* m,
 
     Filters are read once a block. The squares of a point stay in the second-level cache for all of its filters.
     """
-    cdef Py_ssize_t first = 0, count, group, panel, point
+    cdef Py_ssize_t first = 0, size = max(GROUP, job.unit), count, group, panel, point
     while first < job.squares.count:
         count = min(job.block, job.squares.count - first)
         transform_shared(&job.squares, &job.source, first, count, transformed, &job.spread, start, job.bytes, team)
@@ -252,9 +293,9 @@ cdef void share_out_points(const Correlation* job, float* transformed, float* m,
                 winograd_product(count, job.c.C, transformed + point * job.spread.point, job.spread.square,
                                  job.filters + point * job.filter.point + panel * job.filter.panel,
                                  m + point * job.m.point + panel * job.m.panel, job.m.square)
-        for group in prange(ceil_div(count, GROUP), num_threads=team, schedule="dynamic"):
-            write_outputs(job, first + group * GROUP, min(GROUP, count - group * GROUP), 0, job.panels,
-                          m + group * GROUP * job.m.square)
+        for group in prange(ceil_div(count, size), num_threads=team, schedule="dynamic"):
+            write_outputs(job, first + group * size, min(size, count - group * size), 0, job.panels,
+                          m + group * size * job.m.square)
         first += job.block
 
 
@@ -270,7 +311,10 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     job.c, job.phase, job.layout, job.w, job.bias, job.y = c, phase, layout, w, bias, y
     job.finish, job.filters = finish, NULL
     job.squares = best_squares(c)
-    job.source = Source(x, picture_of(c), phase.top, phase.left, job.squares.points, False)
+    job.unit, job.source = 1, Source(x, picture_of(c), phase.top, phase.left, job.squares.points, False)
+    if c.overlap:
+        job.unit = job.squares.rows * job.squares.columns
+        job.source = Source(x, picture_of(c), 0, 0, job.squares.side, True)
     job.panels = ceil_div(c.K, width)
     # Many squares and few filters: threads take blocks of squares. Otherwise they share the squares, and take points,
     # or if the filters are too many to be transformed beforehand, panels of them.
@@ -284,10 +328,11 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
                    SHARED_NUMBERS // (job.squares.products * (depth + job.panels * width)))
     elif not by_squares:
         most = SHARED_SQUARES
-    job.block = even(job.squares.count, max(TILE_ROWS, most))
+    job.block = even(job.squares.count // job.unit, max(TILE_ROWS, most) // job.unit) * job.unit
     job.chunk = job.block
     if not keep_filters:
         job.chunk = ceil_div(job.block, min(ceil_div(TASKS, job.panels), ceil_div(job.block, SUM_SQUARES)))
+        job.chunk = ceil_div(job.chunk, job.unit) * job.unit
     job.spread = Spread(odd_lines(job.block * depth), width, depth)
     if keep_filters:    # [points][panels][C][width]
         job.filter = Spread(odd_lines(job.panels * c.C * width), c.C * width, 0)
@@ -334,140 +379,4 @@ cdef int winograd_correlate(const Conv* c, const Phase* phase, const Layout* lay
     give_back(workspace)
     if kept is not None:
         kept[key] = prepared
-    return 0
-
-
-# ----------------------------------------------------------------------------------------- the gradient by the filters
-
-cdef struct FilterGrad:
-    const Conv* c
-    Squares squares
-    Source x, dy
-    Spread x_spread, dy_spread          # panels of squares: [points][panels][squares][width]
-    Py_ssize_t block                    # squares at a time
-    Py_ssize_t panels, groups           # of filters; of up to SUM_CHANNELS channels
-    Py_ssize_t point                    # steps between the points of a unit of sums: a panel's for a group
-    Py_ssize_t taps, sums, dy_squares, x_squares, table, bytes      # as in Correlation
-
-
-cdef void add_products(const FilterGrad* job, const float* x, const float* dy, Py_ssize_t count, Py_ssize_t unit,
-                       bint add, float* sums, Py_ssize_t* table) noexcept nogil:
-    """sums (+)= the products of some squares, of a group of channels and a panel of filters."""
-    cdef Py_ssize_t width = tile_width(sizeof(float)), start = 0, channel = unit // job.panels * SUM_CHANNELS
-    cdef Py_ssize_t channels = min(SUM_CHANNELS, job.c.C - channel), point, t, i
-    cdef Py_ssize_t* places = table + whole_tiles(channels)
-    cdef Walk walk = Walk(1, count, width, width, &start)
-    cdef Store store = Store(0, width, add, NULL)
-    dy += unit % job.panels * job.dy_spread.panel
-    for i in range(whole_tiles(channels)):
-        places[i] = min(i, channels - 1)
-        table[i] = (channel + places[i]) // width * job.x_spread.panel + (channel + places[i]) % width
-        places[i] *= width
-    for point in range(job.squares.products):
-        for t in range(ceil_div(channels, TILE_ROWS)):
-            i = t * TILE_ROWS
-            store.height = min(TILE_ROWS, channels - i)
-            tile_float(&walk, &store, x + point * job.x_spread.point, table + i, dy + point * job.dy_spread.point, NULL,
-                       sums + point * job.point, places + i)
-
-
-cdef void write_taps(const FilterGrad* job, const float* sums, Py_ssize_t unit, bint add, float* dw,
-                     float* taps) noexcept nogil:
-    """dw (+)= the taps that a unit of sums stands for."""
-    cdef const Conv* c = job.c
-    cdef Py_ssize_t width = tile_width(sizeof(float)), first = unit // job.panels * SUM_CHANNELS
-    cdef Py_ssize_t filter = unit % job.panels * width, filters = min(width, c.K - filter), channel, tap, k
-    cdef float* to
-    for channel in range(first, min(first + SUM_CHANNELS, c.C)):
-        winograd_filter_grad(job.squares.points, width, sums + (channel - first) * width, job.point, taps, width)
-        for tap in range(c.R * c.S):
-            to = dw + (tap * c.C + channel) * c.K + filter
-            for k in range(filters):
-                to[k] = (to[k] if add else 0) + taps[tap * width + k]
-
-
-cdef void weight_grad_part(const FilterGrad* job, Py_ssize_t part, Py_ssize_t parts, float* dw,
-                           char* own) noexcept nogil:
-    """One of `parts` partial sums: over some of the blocks."""
-    cdef Py_ssize_t blocks = ceil_div(job.squares.count, job.block), size = job.squares.products * job.point
-    cdef Py_ssize_t begin = blocks * part // parts, index, first, count, unit
-    cdef float* sums = <float*>(own + job.sums)
-    cdef float* x = <float*>(own + job.x_squares)
-    cdef float* dy = <float*>(own + job.dy_squares)
-    for index in range(begin, blocks * (part + 1) // parts):
-        first = index * job.block
-        count = min(job.block, job.squares.count - first)
-        transform_squares(&job.squares, &job.x, first, count, x, &job.x_spread, <float*>own)
-        transform_squares(&job.squares, &job.dy, first, count, dy, &job.dy_spread, <float*>own)
-        for unit in range(job.groups * job.panels):
-            add_products(job, x, dy, count, unit, index > begin, sums + unit * size, <Py_ssize_t*>(own + job.table))
-    for unit in range(job.groups * job.panels):
-        write_taps(job, sums + unit * size, unit, False, dw, <float*>(own + job.taps))
-
-
-cdef void share_out_units(const FilterGrad* job, float* x, float* dy, float* dw, char* start, int team) noexcept nogil:
-    """All threads on one block, then on the next: first they transform its squares, then each takes units."""
-    cdef Py_ssize_t first = 0, count, unit
-    cdef char* own
-    while first < job.squares.count:
-        count = min(job.block, job.squares.count - first)
-        transform_shared(&job.squares, &job.x, first, count, x, &job.x_spread, start, job.bytes, team)
-        transform_shared(&job.squares, &job.dy, first, count, dy, &job.dy_spread, start, job.bytes, team)
-        for unit in prange(job.groups * job.panels, num_threads=team, schedule="dynamic"):
-            own = start + threadid() * job.bytes
-            add_products(job, x, dy, count, unit, False, <float*>(own + job.sums), <Py_ssize_t*>(own + job.table))
-            write_taps(job, <const float*>(own + job.sums), unit, first > 0, dw, <float*>(own + job.taps))
-        first += job.block
-
-
-cdef int winograd_weight_grad(const Conv* c, const float* x, const float* dy, float* dw) except -1:
-    cdef Py_ssize_t width = tile_width(sizeof(float)), size = c.R * c.S * c.C * c.K
-    cdef Py_ssize_t x_panels = ceil_div(c.C, width), products, square, most, parts, part
-    cdef int team = threads_for_products(c.N * c.P * c.Q * size)
-    cdef FilterGrad job
-    cdef bint by_squares
-    if c.N * c.P * c.Q * size == 0:
-        memset(dw, 0, size * sizeof(float))
-        return 0
-    job.c = c
-    job.squares = large_squares(c)
-    products = job.squares.products
-    job.x = Source(x, picture_of(c), c.top, c.left, job.squares.points, False)
-    job.dy = Source(dy, whole_picture(c.P, c.Q, c.K), 0, 0, job.squares.side, True)
-    job.panels = ceil_div(c.K, width)
-    job.groups = ceil_div(c.C, SUM_CHANNELS)
-    job.point = odd_lines(min(c.C, SUM_CHANNELS) * width)
-    # Few sums: each thread has its own and takes blocks of squares. Otherwise they take sums, and share the squares.
-    by_squares = job.groups * job.panels < UNITS
-    square = products * (x_panels + job.panels) * width
-    most = max(BLOCK_SQUARES, SUM_NUMBERS // square) if by_squares else max(SUM_SQUARES, SHARED_SUMS // square)
-    job.block = whole_tiles(even(job.squares.count, most))
-    parts = min(PARTS, ceil_div(job.squares.count, job.block)) if by_squares else 1
-    job.x_spread = Spread(odd_lines(x_panels * job.block * width), job.block * width, width)
-    job.dy_spread = Spread(odd_lines(job.panels * job.block * width), job.block * width, width)
-    # the workspace: partial sums or squares that are shared; and for each thread a window of the picture, taps, units
-    # of sums, squares of its own, a table of places
-    cdef Py_ssize_t x_bytes = products * job.x_spread.point * sizeof(float)
-    cdef Py_ssize_t dy_bytes = products * job.dy_spread.point * sizeof(float)
-    cdef Py_ssize_t partial = whole_lines(parts * size * sizeof(float)) if parts > 1 else 0
-    cdef Py_ssize_t shared = partial if by_squares else x_bytes + dy_bytes
-    job.taps = whole_lines(products * max(whole_vectors(c.C), whole_vectors(c.K)) * sizeof(float))
-    job.sums = job.taps + whole_lines(c.R * c.S * width * sizeof(float))
-    job.x_squares = job.sums + products * job.point * sizeof(float) * (job.groups * job.panels if by_squares else 1)
-    job.dy_squares = job.x_squares + (x_bytes if by_squares else 0)
-    job.table = job.dy_squares + (dy_bytes if by_squares else 0)
-    job.bytes = job.table + whole_lines(2 * whole_tiles(min(c.C, SUM_CHANNELS)) * sizeof(Py_ssize_t))
-    cdef Workspace workspace = take_workspace(shared + team * job.bytes)
-    cdef char* start = first_line(workspace.block)
-    cdef float* total
-    with nogil:
-        if by_squares:
-            for part in prange(parts, num_threads=team, schedule="dynamic"):
-                total = <float*>start + part * size if parts > 1 else dw
-                weight_grad_part(&job, part, parts, total, start + shared + threadid() * job.bytes)
-            if parts > 1:
-                add_parts(<const float*>start, parts, size, dw)
-        else:
-            share_out_units(&job, <float*>start, <float*>(start + x_bytes), dw, start + shared, team)
-    give_back(workspace)
     return 0

@@ -13,7 +13,8 @@
        F(4, 5)    8 points: 64 products for 16 outputs of 5x5 taps, in the place of 400
        F(2, 3)    4 points: 16 products for 4 outputs of 3x3 taps: more products, but fewer numbers to a filter
 
-   Turned around, the same matrices give the gradient by the filters: G^T ((B^T d B) * (A dy A^T)) G.
+   Turned around, the same matrices give the gradients: G^T ((B^T d B) * (A dy A^T)) G by the filters, and by the
+   picture B ((G g G^T) * (A dy A^T)) B^T.
 
    A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks (2015), arXiv:1509.09308. */
 
@@ -25,6 +26,12 @@
 #endif
 
 #define WINOGRAD_POINTS 8 /* at most, along an axis: 4, 6 or 8 */
+
+/* Of the pixels of a square, rows top..bottom and columns left..right are in the picture. The first rows belong to the
+   squares above as well, the first columns to the square before: so many of them have been written. */
+typedef struct {
+    ptrdiff_t top, bottom, left, right, above, before;
+} Overlap;
 
 #define Vector Vector_float
 #define LANES ((ptrdiff_t)(TILE_BYTES / sizeof(float)))
@@ -94,17 +101,42 @@ TILE_INLINE void interpolants(int points, const Vector *d, Vector *u) {
     }
 }
 
+/* d = B u: the transpose of `interpolants`, the coefficients of the sum of those polynomials, each times its u[i]. */
+TILE_INLINE void combination(int points, const Vector *u, Vector *d) {
+    const Vector even1 = u[1] + u[2], odd1 = u[1] - u[2];
+    if (points == 6) {
+        const Vector even2 = u[3] + u[4], odd2 = 2.f * (u[3] - u[4]);
+        d[0] = 4.f * u[0];
+        d[1] = 4.f * (u[5] - odd1) - odd2;
+        d[2] = -5.f * u[0] - 4.f * even1 - even2;
+        d[3] = odd1 + odd2 - 5.f * u[5];
+        d[4] = u[0] + even1 + even2;
+        d[5] = u[5];
+    } else {
+        const Vector even2 = u[3] + u[4], odd2 = u[3] - u[4], even3 = u[5] + u[6], odd3 = u[5] - u[6];
+        d[0] = -u[0];
+        d[1] = odd1 + 0.5f * odd2 + 2.f * odd3 - u[7];
+        d[2] = 5.25f * u[0] + even1 + 0.25f * even2 + 4.f * even3;
+        d[3] = 5.25f * u[7] - 4.25f * odd1 - 2.5f * (odd2 + odd3);
+        d[4] = -5.25f * u[0] - 4.25f * even1 - 1.25f * even2 - 5.f * even3;
+        d[5] = odd1 + 2.f * odd2 + 0.5f * odd3 - 5.25f * u[7];
+        d[6] = u[0] + even1 + even2 + even3;
+        d[7] = u[7];
+    }
+}
+
 TILE_INLINE void scale(int points, Vector *u) {
     UNROLL for (int i = 0; i < points; i++) u[i] *= points == 8 ? SCALE8[i] : points == 6 ? SCALE6[i] : SCALE4[i];
 }
 
 /* --------------------------------------------------------------------------------------------- along both axes */
 
-typedef enum { INPUT, OUTPUT, OUTPUT_GRAD, FILTER, FILTER_GRAD } Transform;
+typedef enum { INPUT, INPUT_GRAD, OUTPUT, OUTPUT_GRAD, FILTER, FILTER_GRAD } Transform;
 
 TILE_INLINE void along_one_axis(Transform transform, int points, int n, Vector *from, Vector *to) {
     switch (transform) {
     case INPUT: interpolants(points, from, to); break;
+    case INPUT_GRAD: combination(points, from, to); break;
     case OUTPUT: sums(points, n, from, to); break;
     case OUTPUT_GRAD: values(points, n, from, to); break;
     case FILTER: values(points, n, from, to), scale(points, to); break;
@@ -253,6 +285,34 @@ static void winograd_output(int points, ptrdiff_t channels, const float *from, p
         any_output(6, 4, channels, from, point, bias, finish, y, height, width, row, pixel);
     else
         any_output(8, 4, channels, from, point, bias, finish, y, height, width, row, pixel);
+}
+
+TILE_INLINE void any_input_grad(int points, ptrdiff_t channels, const float *from, ptrdiff_t point,
+                                const Overlap *overlap, float *dx, ptrdiff_t row, ptrdiff_t pixel) {
+    Vector half[WINOGRAD_POINTS][WINOGRAD_POINTS], result[WINOGRAD_POINTS];
+    for (ptrdiff_t k = 0; k < channels; k += LANES) {
+        along_first_axis(INPUT_GRAD, points, points, from + k, points * point, point, half);
+        ROLLED for (ptrdiff_t i = overlap->top; i < overlap->bottom; i++) {
+            const ptrdiff_t added = i < overlap->above ? points : overlap->before;
+            combination(points, half[i], result);
+            UNROLL for (int j = 0; j < points; j++) {
+                if (j < overlap->left || j >= overlap->right) continue;
+                float *to = dx + i * row + j * pixel + k;
+                if (j < added) result[j] += load_some(to, channels - k);
+                store_some(result[j], channels - k, to);
+            }
+        }
+    }
+}
+
+/* The gradient of points x points pixels of the picture, exactly `channels` of each. The first of them would be at dx;
+   `overlap` says which are in the picture, and which are added to what is there. */
+static void winograd_input_grad(int points, ptrdiff_t channels, const float *from, ptrdiff_t point,
+                                const Overlap *overlap, float *dx, ptrdiff_t row, ptrdiff_t pixel) {
+    if (points == 6)
+        any_input_grad(6, channels, from, point, overlap, dx, row, pixel);
+    else
+        any_input_grad(8, channels, from, point, overlap, dx, row, pixel);
 }
 
 /* ------------------------------------------------------------------------------------------------ the products */

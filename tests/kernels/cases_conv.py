@@ -158,6 +158,15 @@ SQUARES = {
     "large_shared_blocks": Convolution((18, 8, 8), 1000, 3, padding=ROUND),     # more squares than are shared at a time
     "large_panels": Convolution((130, 3, 3), 180, 170),                     # each thread takes filters
     "large_few_squares": Convolution((1, 6, 5), 181, 190, padding=ROUND),   # squares of 2x2
+    # The gradient by the picture is added up from squares of the output's gradient, which overlap:
+    "overlapping": Convolution((2, 13, 10), 7, 9),
+    "overlapping_to_the_edge": Convolution((1, 6, 10), 17, 16),
+    "overlapping_padded": Convolution((2, 9, 9), 16, 5, padding=(1, 0, 0, 1)),
+    "overlapping_padded_5x5": Convolution((2, 12, 9), 5, 3, (5, 5), padding=(1, 0, 0, 2)),
+    "large_overlapping_blocks": Convolution((20, 13, 13), 33, 17),          # each thread takes pictures
+    "large_overlapping_points": Convolution((3, 21, 9), 67, 70),            # each thread takes points, then pictures
+    "large_overlapping_points_5x5": Convolution((5, 9, 16), 37, 70, (5, 5)),
+    "large_overlapping_panels": Convolution((41, 13, 3), 180, 170),         # each thread takes filters
 }
 
 #: A convolution and the depthwise one behind it, whose size is that of the first one's outputs.

@@ -46,6 +46,7 @@ def arrays(c: Convolution, mean: float = 0.0) -> list[np.ndarray]:
     Convolution((2, 7, 7), 512, 96, padding=ROUND), Convolution((2, 7, 7), 96, 512, padding=ROUND),
     Convolution((1, 7, 7), 512, 96, padding=ROUND), Convolution((1, 7, 7), 96, 512, padding=ROUND),
     Convolution((2, 12, 11), 16, 32, (5, 5), padding=(2, 2, 2, 2)), Convolution((1, 9, 9), 256, 48, (5, 5)),
+    Convolution((2, 13, 13), 96, 256), Convolution((2, 12, 12), 32, 128, (5, 5)),
     Convolution((2, 11, 9), 512, 24, (5, 5)), Convolution((40, 32, 32), 3, 5, (5, 5), padding=(2, 2, 2, 2))], ids=str)
 def test_errors_stay_below_5e_5_of_the_largest_result(c: Convolution, mean: float) -> None:
     inputs = arrays(c, mean)
@@ -74,6 +75,20 @@ def test_what_is_not_finite_reaches_the_squares_that_see_it(size: int) -> None:
     np.testing.assert_array_equal(spoilt[~seen], clean[~seen])
 
 
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_gradient_that_is_not_finite_reaches_the_inputs_of_its_square(size: int) -> None:
+    """As above where the squares are the output gradient's, 3x3 of them, and overlap in the picture's."""
+    c = Convolution((3, 11 + size, 11 + size), 16, 16, (size, size))
+    x, w, dy = arrays(c)
+    clean = results(c, "winograd", x, w, dy)[1]
+    dy[1, 5, 6, 3], dy[1, 5, 6, 4] = np.nan, np.inf
+    spoilt = results(c, "winograd", x, w, dy)[1]
+    assert not np.isfinite(spoilt[1, 5:5 + size, 6:6 + size]).any()
+    seen = np.zeros(clean.shape, bool)
+    seen[1, 4:7 + size, 4:7 + size] = True  # the inputs of the square of rows and columns 4 to 7
+    np.testing.assert_array_equal(spoilt[~seen], clean[~seen])
+
+
 def sizes_of(c: Convolution) -> dict[str, int]:
     names = ("N", "H", "W", "C", "K", "R", "S", "P", "Q")
     return dict(zip(names, (*c.size, c.channels, c.filters, *c.kernel, *c.outputs), strict=True))
@@ -95,6 +110,13 @@ def sizes_of(c: Convolution) -> dict[str, int]:
 def test_the_choice_follows_the_shape(name: str, c: Convolution, algorithm: str) -> None:
     assert choose(name, sizes_of(c), c.params(), F32) == algorithm
     assert choose(name, sizes_of(c), c.params(), F64) == ("direct" if algorithm == "winograd" else algorithm)
+
+
+@pytest.mark.parametrize(("padding", "algorithm"), [((0, 0, 0, 0), "winograd"), (ROUND, "direct")])
+def test_the_choice_counts_the_squares_of_the_smaller_gradient(padding: Any, algorithm: str) -> None:
+    """5x5 inputs are four squares, which are one where the outputs are 3x3."""
+    c = Convolution((8, 5, 5), 64, 64, padding=padding)
+    assert choose("conv2d_input_grad", sizes_of(c), c.params(), F32) == algorithm
 
 
 @pytest.mark.parametrize(("size", "dtype", "stride", "ran"), [
