@@ -11,7 +11,7 @@ class HookHandle:
     """Takes a hook away again: `handle.remove()`, or leaving its `with` block. removed: called when that is done."""
 
     def __init__(self, hooks: list[Callable[..., Any]], hook: Callable[..., Any],
-                 removed: Callable[[], None] = lambda: None):
+                 removed: Callable[[], None] | None = None):
         self._hooks = hooks
         self._hook: Callable[..., Any] | None = hook
         self._removed = removed
@@ -21,7 +21,8 @@ class HookHandle:
             if hook is self._hook:
                 del self._hooks[place]
                 self._hook = None  # a second call must not take another hook of the same function
-                self._removed()
+                if self._removed:
+                    self._removed()
                 return
 
     def __enter__(self) -> "HookHandle":

@@ -24,7 +24,7 @@ from ..ops.norm import normalise, scale_and_shift
 from ..ops.norm_pool import normalise_and_pool
 from ..ops.pool import rectified_max_pool2d
 from ..tape import is_grad_enabled
-from ..tensor import Tensor, ones
+from ..tensor import Tensor
 from .activation import GELU, Hardsigmoid, Hardswish, ReLU, ReLU6, Sigmoid, SiLU, Tanh
 from .conv import Conv2d
 from .dropout import Dropout
@@ -84,9 +84,6 @@ class Add:
     def __call__(self, x: Tensor) -> Tensor:
         self.check(x.shape)
         return x + self.what
-
-
-SUM = Add(ones(()))  #: stands in a row for the one whose tensor is another in each call
 
 
 class Activation(NamedTuple):
@@ -282,19 +279,21 @@ def run(x: Any, *modules: Module, add: Tensor | None = None, activation: Module 
     """
     layers: list[Any] = [*modules]
     if add is not None:
-        layers.append(SUM)
+        layers.append(Add(add))
     if activation is not None:
         layers.append(activation)
-    shortcut = None if add is None else Add(add)
     if not _switch.on or not isinstance(x, Tensor):
-        return _one_by_one(x, [shortcut if layer is SUM else layer for layer in layers])
+        return _one_by_one(x, layers)
     row = _row_of(layers)
-    for known, word, other, behind in row.parts:
-        x = _fused(x, [shortcut if layer is SUM else layer() for layer in known], word)
+    held = [] if row is None else [*layers, *(layer() for layer in row.inside)]
+    if row is None or None in held:
+        return _look_and_run(x, layers)
+    for known, word, other, rest in row.parts:
+        x = _fused(x, [held[number] for number in known], word)
         if other is not None:
-            x = other()(x)
+            x = held[other](x)
             if changes.count != row.changes:  # it has changed something, those behind it perhaps
-                return _look_and_run(x, [layer if layer is SUM else layer() for layer in behind], shortcut)
+                return _look_and_run(x, [held[number] for number in _all_of(rest)])
     return x
 
 
@@ -304,10 +303,10 @@ def _one_by_one(x: Any, layers: Iterable[Any]) -> Any:
     return x
 
 
-def _look_and_run(x: Any, layers: list[Any], shortcut: Add | None) -> Any:
+def _look_and_run(x: Any, layers: list[Any]) -> Any:
     """The same, with a look at each layer when its turn comes."""
-    for known, word, other, _ in _parts(layers):
-        x = _fused(x, [shortcut if layer is SUM else layer for layer in known], word)
+    for known, word, other, _ in _parts(layers, []):
+        x = _fused(x, known, word)
         x = x if other is None else other(x)
     return x
 
@@ -326,10 +325,10 @@ Rest = tuple[Sequence[Any], int, "Rest"] | None
 Part = tuple[list[Any], str, Any, Rest]
 
 
-def _parts(layers: list[Any]) -> Iterator[Part]:
+def _parts(layers: Sequence[Any], seen: list[Any]) -> Iterator[Part]:
     known: list[Any] = []
     word = ""
-    for layer, rest in _flat(layers, None):
+    for layer, rest in _flat(layers, None, seen):
         letter = _letter(layer)
         if letter == OTHER:
             yield known, word, layer, rest
@@ -341,15 +340,17 @@ def _parts(layers: list[Any]) -> Iterator[Part]:
         yield known, word, None, None
 
 
-def _flat(layers: Sequence[Any], behind: Rest) -> Iterator[tuple[Any, Rest]]:
-    """The layers, and instead of a module that does no more than call others in a row, those; with what is behind."""
+def _flat(layers: Sequence[Any], behind: Rest, seen: list[Any]) -> Iterator[tuple[Any, Rest]]:
+    """The layers, and instead of a module that does no more than call others in a row, those; with what is behind.
+    All that it comes by is added to `seen`."""
     for place, layer in enumerate(layers):
+        seen.append(layer)
         rest = layers, place + 1, behind
         inner = layer.in_a_row if type(layer) not in LETTERS and isinstance(layer, Module) else None
         if inner is None or _is_watched(layer):
             yield layer, rest
         else:
-            yield from _flat(inner, rest)
+            yield from _flat(inner, rest, seen)
 
 
 def _all_of(rest: Rest) -> list[Any]:
@@ -361,39 +362,59 @@ def _all_of(rest: Rest) -> list[Any]:
 
 
 class Row:
-    """The parts of a row of layers, found once for as long as no module changes. Layers are known by weak references,
-    so that nobody's network is kept alive for it."""
+    """The parts of a row of layers, found once for as long as no module changes.
+
+    In place of layers stand numbers: first of those in the row, then of those inside of them, which are known by weak
+    references, so that nobody's network is kept alive for it.
+    """
 
     def __init__(self, layers: list[Any]):
         self.changes = changes.count
-        self.layers = _weak(layers)
-        self.parts: list[tuple[list[Any], str, Any, list[Any]]] = [
-            (_weak(known), word, None if other is None else ref(other), _weak(_all_of(rest)))
-            for known, word, other, rest in _parts(layers)]
-        self.kinds = {type(layer()) for known, _, _, _ in self.parts for layer in known if layer is not SUM}
+        seen: list[Any] = [*layers]
+        parts = list(_parts(layers, seen))
+        unique = {id(layer): layer for layer in seen}
+        number = {key: i for i, key in enumerate(unique)}
+        lists: dict[int, list[int]] = {}
+
+        def numbered(rest: Rest) -> Rest:
+            if rest is None:
+                return None
+            inner, place, behind = rest
+            if id(inner) not in lists:
+                lists[id(inner)] = [number[id(layer)] for layer in inner]
+            return lists[id(inner)], place, numbered(behind)
+
+        self.parts = [([number[id(layer)] for layer in known], word, None if other is None else number[id(other)],
+                       numbered(rest)) for known, word, other, rest in parts]
+        self.layers = [None if type(layer) is Add else ref(layer) for layer in layers]
+        self.inside = [ref(layer) for layer in [*unique.values()][len(layers) :]]
+        self.forwards = {type(layer): type(layer).forward for layer in seen if type(layer) is not Add}
 
     def holds(self, layers: list[Any]) -> bool:
         """Whether these are the layers that it was made for, and nothing about them has changed since."""
-        return (self.changes == changes.count and all(kind.forward is FORWARDS[kind] for kind in self.kinds)
-                and all(known is SUM or known() is layer for known, layer in zip(self.layers, layers, strict=True)))
+        return (self.changes == changes.count
+                and all(kind.forward is forward for kind, forward in self.forwards.items())
+                and all(known is None or known() is layer for known, layer in zip(self.layers, layers, strict=True)))
 
 
-def _weak(layers: list[Any]) -> list[Any]:
-    return [layer if layer is SUM else ref(layer) for layer in layers]
-
-
-_rows: dict[tuple[int, ...], Row] = {}  # by the ids of the layers
+#: By the ids of the layers: a row, or the number of changes when they were seen for the first time.
+_rows: dict[tuple[int, ...], Row | int] = {}
 _ROWS_KEPT = 4096
 
 
-def _row_of(layers: list[Any]) -> Row:
-    key = tuple(map(id, layers))
-    row = _rows.get(key)
-    if row is None or not row.holds(layers):
-        if len(_rows) >= _ROWS_KEPT:
-            _rows.clear()
-        row = _rows[key] = Row(layers)
-    return row
+def _row_of(layers: list[Any]) -> Row | None:
+    """None where layers are seen for the first time, or have changed: some change in every call."""
+    key = tuple([id(Add) if type(layer) is Add else id(layer) for layer in layers])
+    found = _rows.get(key)
+    if isinstance(found, Row) and found.holds(layers):
+        return found
+    if found == changes.count and len(set(key)) == len(key):
+        found = _rows[key] = Row(layers)
+        return found
+    if len(_rows) >= _ROWS_KEPT:
+        _rows.clear()
+    _rows[key] = changes.count
+    return None
 
 
 # ------------------------------------------------------------------------------------------- filters for inference
@@ -427,12 +448,13 @@ class Filters:
         """Whether they include this normalisation, and all that they were made of is as it was."""
         if norm is not self.norm:
             return False
-        if self.changes != changes.count:
+        count = changes.count
+        if self.changes != count:
             if norm is not None and norm.eps != self.eps:
                 return False
             if any(own.get(name, self) is not tensor for own, name, tensor, _, _ in self.sources):
                 return False
-            self.changes = changes.count
+            self.changes = count
         for _, _, tensor, array, version in self.sources:
             if tensor is not None and (tensor.array is not array or tensor._version[0] != version):
                 return False

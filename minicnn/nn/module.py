@@ -49,11 +49,12 @@ class Changes:
 
     count = 0
 
-    def note(self) -> None:
-        self.count += 1
-
 
 changes = Changes()
+
+
+def note_change() -> None:
+    changes.count += 1
 
 
 class Module:
@@ -110,7 +111,7 @@ class Module:
             if not kind:
                 known = self.__dict__.get(name, changes)
                 object.__setattr__(self, name, value)
-                return None if known is value else changes.note()
+                return None if known is value else note_change()
             if value is not None and not (kind == "_buffers" and isinstance(value, Tensor)):
                 expected = {"_parameters": "a Parameter", "_modules": "a Module", "_buffers": "a Tensor"}[kind]
                 raise TypeError(f"{type(self).__name__}.{name} must be {expected} or None, got {type(value).__name__}")
@@ -126,7 +127,7 @@ class Module:
                 self.__dict__[other].pop(name, None)
         self.__dict__.pop(name, None)
         self.__dict__[kind][name] = value
-        changes.note()
+        note_change()
 
     def __getattr__(self, name: str) -> Any:
         for registry in REGISTRIES:
@@ -140,7 +141,7 @@ class Module:
             object.__delattr__(self, name)
         else:
             del self.__dict__[owner][name]
-        changes.note()
+        note_change()
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(name for registry in REGISTRIES for name in self.__dict__.get(registry, ()))]
@@ -380,8 +381,8 @@ class Module:
 
 def _with_hook(hooks: list[Callable[..., Any]], hook: Callable[..., Any]) -> HookHandle:
     hooks.append(hook)
-    changes.note()
-    return HookHandle(hooks, hook, changes.note)
+    note_change()
+    return HookHandle(hooks, hook, note_change)
 
 
 def clear_grad(tensor: Tensor, set_to_none: bool) -> None:

@@ -146,9 +146,10 @@ def _finish(folder: Path, target: Path) -> None:
 def remove_discarded(path: Path) -> None:
     """Remove what a training leaves that is killed after its run was complete, if there is any."""
     discarded = path / DISCARDED
-    _check_own(discarded)
-    if discarded.exists():
-        shutil.rmtree(discarded)
+    with suppress(FileNotFoundError):  # the training is not killed at all, and about to remove it itself
+        _check_own(discarded)
+        if discarded.exists():
+            shutil.rmtree(discarded)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

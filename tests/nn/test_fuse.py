@@ -234,10 +234,54 @@ def test_a_forward_that_is_put_in_place_of_one_that_ran_before_runs(monkeypatch)
     assert quiet(net, x).any()
 
 
+def test_a_layer_that_is_replaced_while_its_row_runs_runs_once_more():
+    """As it does where layers are called one by one: Sequential lists them before it calls the first."""
+    def replace(module: nn.Module, inputs: Any, output: Any) -> None:
+        if now:
+            net[0][1] = nn.Sigmoid()
+
+    net, x, now = nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Identity()), picture("float32"), []
+    net[0][0].register_forward_hook(replace)
+    expected = [quiet(net, x) for _ in range(3)][-1]
+    now.append(True)
+    np.testing.assert_array_equal(quiet(net, x), expected)
+    assert (quiet(net, x) != expected).any()
+
+
+def test_a_forward_that_is_put_on_a_kind_of_container_runs():
+    class Block(nn.Sequential):
+        pass
+
+    net, x = nn.Sequential(Block(conv(), nn.ReLU()), nn.Identity()), picture("float32")
+    assert all(quiet(net, x).any() for _ in range(3))
+    Block.forward = lambda self, x: x * 0
+    assert not quiet(net, x).any()
+
+
+def test_a_module_that_counts_its_calls_changes_nothing_for_those_behind():
+    class Count(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x
+
+    net, x = nn.Sequential(Count(), nn.Sequential(conv(), nn.ReLU(), Count()), norm(), nn.ReLU()), picture("float32")
+    with mc.fusion(False):
+        expected = quiet(net.eval(), x)
+    for _ in range(3):
+        np.testing.assert_allclose(quiet(net, x), expected, atol=1e-6)
+    assert net[0].calls == net[1][2].calls == 4
+
+
 def test_a_network_that_ran_is_not_kept_alive():
-    net = model(RUNS["conv_relu_norm_pool_dropout"], "float32")
-    net(picture("float32"))
-    gone = weakref.ref(net[0])
+    net, x = nn.Sequential(model(RUNS["conv_relu_norm_pool_dropout"], "float32"), nn.Identity()), picture("float32")
+    for _ in range(3):
+        net.train()(x)
+        quiet(net.eval(), x)
+        quiet(net, x)
+        quiet(net, x)
+    gone = weakref.ref(net[0][0])
     del net
     gc.collect()
     assert gone() is None
