@@ -11,6 +11,10 @@ then the 128 sums are halved, in shared memory, until one is left:
 Between two halvings every thread has to wait for all others: a thread reads what another one wrote. That is what a
 barrier is for, and the first version forgets it. On a GPU such a kernel may give the right sums for months: the 32
 threads of a warp often run in step, and a block that has its processor for itself is seldom interrupted.
+
+A kernel is the inner function; the outer one takes its settings, here the type of its numbers. row_sums(np.float32) is
+a variant: what is compiled, launched and looked at. row_sums(np.float32).compiled((8, 0)).ptx is the text that the
+emulator's messages name lines of. The whole story: kernels/cuda/README.md.
 """
 
 from typing import Any
@@ -71,11 +75,11 @@ def row_sums(real):
     return row_sums
 
 
-def run(which: Any, x: np.ndarray, device: str) -> np.ndarray:
-    """The launch rule: as many blocks as there are rows."""
+def run(which: Any, x: np.ndarray, device: str, *, dtype: Any = None, length: int = 0) -> np.ndarray:
+    """The launch rule of either kernel: as many blocks as there are rows. dtype, length: x's own, unless given."""
     there = open_device(device)
     on_device, sums = to_device(x, there), empty((len(x),), x.dtype, there)
-    launch(which(x.dtype), len(x), on_device, sums, x.shape[1])
+    launch(which(dtype or x.dtype), len(x), on_device, sums, length or x.shape[1])
     return to_numpy(sums)
 
 
@@ -100,7 +104,15 @@ def main() -> None:
             error = np.abs(run(row_sums, x, "emulator") - expected).max()
         print(f"   {order}: no finding, off by {error:.1e}")
 
-    print("\n4. What a GPU would give it:")
+    print("\n4. Called wrongly: with rows that are too long by one, and for numbers of another type:")
+    for wrong in ({"length": 1002}, {"dtype": np.float64}):
+        with mode("checked"):
+            try:
+                run(row_sums, x, "emulator", **wrong)
+            except (KernelFault, TypeError) as error:
+                print(f"   {error}")
+
+    print("\n5. What a GPU would give it:")
     for capability in ((7, 0), (8, 0), (9, 0)):
         one = inspect_variant(row_sums(np.float32), capability)
         made = one.assembled

@@ -17,7 +17,7 @@ There the kernel passes over a wrong index, and the error, which names the op, i
 a Trainer where it reads the loss, before the optimizer moves anything.
 """
 
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,13 @@ def _open(name: str, asked: str) -> Any:
     except ModuleNotFoundError as error:
         raise RuntimeError(f"device {asked!r} can't be used: {error.name} is not installed (pip install "
                            "'minicnn[cuda]'); device 'cpu' works") from error
+    except ImportError as error:
+        if "NumPy" not in str(error):
+            raise RuntimeError(f"device {asked!r} can't be used: {error}; device 'cpu' works") from error
+        # Numba knows a new NumPy only some months later, and refuses it until then.
+        numpy = next((need.partition(";")[0] for need in requires("numba") or () if need.startswith("numpy")), "numpy")
+        raise RuntimeError(f"device {asked!r} can't be used: {error} Versions that fit: pip install 'minicnn[cuda]' "
+                           f"'{numpy}'; device 'cpu' works") from error
     try:
         return devices.open_device(name)
     except DriverMissing as error:

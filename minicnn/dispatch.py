@@ -164,8 +164,9 @@ def set_conv_algorithm(name: str) -> None:
     """Force the algorithm of the convolutions: "auto" chooses by shape, "direct", "winograd", or "reference" (slow).
 
     Winograd's algorithm does 3x3 and 5x5 filters with stride 1, dilation 1 and one group in float32, with errors of at
-    most 5e-5 of the largest result; NaN and infinity spread to the squares of 4x4 (2x2) outputs that see them. The
-    direct one does what it can't; `trace_kernels` shows which ran. ValueError for another name.
+    most 5e-5 of the largest result; NaN and infinity spread to the squares of 4x4 (2x2) outputs that see them, and in a
+    gradient to the 6x6 (8x8) inputs of such a square. The direct one does what it can't; `trace_kernels` shows which
+    ran. A GPU has an algorithm of its own, whatever is asked for. ValueError for another name.
 
     >>> set_conv_algorithm("direct")
     >>> set_conv_algorithm("auto")

@@ -3,6 +3,9 @@
 import copy
 import os
 import pickle
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +233,31 @@ def test_kernels_are_traced_with_their_device(gpu):
     with mc.trace_kernels() as trace:
         F.conv2d(mc.ones(1, 4, 4, 2, device=gpu), mc.ones(3, 3, 2, 2, device=gpu))
     assert [run.device for run in trace if run.kernel == "conv2d_forward"] == [gpu] and trace[-1].algorithm
+
+
+def test_a_trace_names_the_kernels_that_were_launched_with_their_tiles(gpu):
+    x, w, a, b = (mc.ones(shape, device=gpu) for shape in ((1, 4, 4, 2), (3, 3, 2, 2), (3, 600), (600, 2)))
+    with mc.trace_kernels() as trace:
+        F.conv2d(x, w)
+        with mc.trace_kernels() as inner:
+            a @ b  # few long sums: made in parts, which are added up
+    a + 1
+    assert [(run.kernel, run.launched) for run in trace] == [
+        ("conv2d_forward", ("conv2d_tiles_float32_32x32_False_False_False",)),
+        ("matmul", ("matmul_tiles_float32_32x32_False_False_False", "add_parts_float32"))]
+    assert inner == trace[1:] and trace.launched == inner.launched == []
+    assert str(inner).endswith("3x2; launched matmul_tiles_float32_32x32_False_False_False, add_parts_float32")
+
+
+@pytest.mark.parametrize("program", [
+    "import minicnn as mc; mc.ones(2, device='emulator')", "from minicnn.cli import main; main(['kernels', 'sgd'])"])
+def test_a_numpy_that_numba_does_not_know_yet_is_told_with_what_to_install(program):
+    """Numba refuses it as it is imported."""
+    pytest.importorskip("numba_cuda")
+    newer = f"import numpy; numpy.__version__ = '9.9.0'; {program}"
+    ran = subprocess.run([sys.executable, "-c", newer], capture_output=True, text=True)
+    assert re.search(r"rror: device 'emulator' can't be used: Numba needs NumPy .* Got NumPy 9\.9\. Versions that fit: "
+                     r"pip install 'minicnn\[cuda\]' 'numpy<\d\S*'; device 'cpu' works", ran.stderr)
 
 
 # ------------------------------------------------------------------------------------------------------------ training

@@ -1,6 +1,7 @@
 """From a Python function to PTX, the assembly language of NVIDIA's GPUs; once, and without a GPU.
 
-A kernel is a plain function over flat memory, made by a function of the types and sizes that it is specialised for:
+A kernel is a plain function over flat memory. Around it stands a function of its settings, the types and sizes that
+are open in it:
 
     @kernel("x: real*, y: real*, factor: real, n: u32")
     def scale(real):
@@ -10,14 +11,15 @@ A kernel is a plain function over flat memory, made by a function of the types a
                 y[i] = x[i] * factor
         return scale
 
-`scale(np.float32)` is one Variant of it, which `launch` (launcher.py) runs. A parameter's type is one of SCALARS, an
-argument of the outer function, or a pointer to either, with a star. Pointers carry no size and indices are unsigned
-32-bit numbers: address arithmetic stays short, and a kernel's parameters are those that one reads.
+`scale` is a Kernel then, and `scale(np.float32)` a Variant: the kernel with its settings, which is what is compiled,
+launched (launcher.py) and counted. A parameter's type is one of SCALARS, a setting, or a pointer to either, with a
+star. Pointers carry no size and indices are unsigned 32-bit numbers: address arithmetic stays short, and a kernel's
+parameters are those that one reads.
 
-It is compiled when it is first needed: by Numba to LLVM's intermediate code, which takes nine tenths of the time and
-is the same for all GPUs, and from there by NVIDIA's libNVVM. The PTX is kept in the user's cache, named by a digest of
-the function's source and of all that it uses, of the compilers' versions, and of the compute capability: no kernel is
-compiled twice.
+A variant is compiled when it is first needed: by Numba to LLVM's intermediate code, which takes nine tenths of the
+time and is the same for all GPUs, and from there by NVIDIA's libNVVM. The PTX is kept in the user's cache, named by a
+digest of the function's source and of all that it uses, of the compilers' versions, and of the compute capability: no
+variant is compiled twice.
 """
 
 import inspect
@@ -56,13 +58,13 @@ THREADS = 256
 
 KERNELS: dict[str, "Kernel"] = {}
 
-#: Is told (level INFO) of each kernel that has to be compiled, before that takes a second or two.
+#: Is told (level INFO) of each variant that has to be compiled, before that takes a second or two.
 LOG = logging.getLogger(__name__)
 
 
 def kernel(signature: str, *, threads: int | Callable[..., int] = THREADS,
            variants: tuple[tuple[Any, ...], ...] = ((np.float32,), (np.float64,))) -> Callable[[Any], "Kernel"]:
-    """Make a Kernel of a function that makes one (see above).
+    """Make a Kernel of the function around one (see above).
 
     threads: of a block, which may follow from the settings. variants: the settings that are looked at where all kernels
     are: compiled for each kind of GPU, counted, and so on; at least one for each type.
@@ -76,12 +78,15 @@ def kernel(signature: str, *, threads: int | Callable[..., int] = THREADS,
 
 
 class Kernel:
-    """Makes the Variants of a kernel, each once."""
+    """A kernel with its settings open: makes its Variants, each once."""
 
     def __init__(self, make: Callable[..., Any], signature: str, threads: int | Callable[..., int],
                  variants: tuple[tuple[Any, ...], ...]) -> None:
         self.make, self.signature, self.threads, self.variants = make, signature, threads, variants
         self._made: dict[tuple[Any, ...], Variant] = {}
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.make.__name__}>"
 
     def __call__(self, *settings: Any) -> "Variant":
         variant = self._made.get(settings)
@@ -92,21 +97,31 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Compiled:
-    """PTX of one kernel, called `name` in it, and how its arguments are packed (for the struct module)."""
+    """A variant compiled for one compute capability: its PTX, in which it is called `name`, its parameters' names, and
+    how arguments for them are packed (for the struct module)."""
 
     name: str
     ptx: str
+    parameters: tuple[str, ...]
     packing: str
 
 
 class Variant:
-    """A kernel for certain settings: types and whatever else its maker takes."""
+    """A kernel with certain settings: types, sizes and whatever else the function around it takes.
+
+    has_launch_rule: whether rules of this package launch it. Who calls those has held the arrays against a contract.
+    """
 
     def __init__(self, kernel: Kernel, settings: tuple[Any, ...]) -> None:
         self.kernel = kernel
+        names = tuple(inspect.signature(kernel.make).parameters)
+        if len(settings) != len(names):
+            raise TypeError(f"{kernel}: {len(settings)} settings came, {settings}, expected {len(names)}: "
+                            f"{', '.join(names)}")
         self.settings = tuple(_numba_type(s) for s in settings)
         self.threads = kernel.threads(*settings) if callable(kernel.threads) else kernel.threads
         self.name = "_".join([kernel.make.__name__, *[re.sub(r"\W+", "_", str(s)) for s in self.settings]])
+        self.has_launch_rule = kernel.make.__module__.startswith(f"{__package__}.")
         self._compiled: dict[tuple[int, int], Compiled] = {}
 
     def __repr__(self) -> str:
@@ -124,11 +139,15 @@ class Variant:
         space |= dict(zip(inspect.signature(self.kernel.make).parameters, self.settings, strict=True))
         found = {}
         for part in self.kernel.signature.split(","):
-            name, _, its_type = part.replace(" ", "").partition(":")
-            if its_type.rstrip("*") not in space:
-                raise ValueError(f"{self}: the type of {name}, {its_type!r}, is none of {', '.join(space)}, with or "
+            name, _, written = part.replace(" ", "").partition(":")
+            its_type = written.removesuffix("*")
+            if its_type not in space:
+                raise ValueError(f"{self}: the type of {name}, {written!r}, is none of {', '.join(space)}, with or "
                                  "without a star")
-            found[name] = space[its_type.rstrip("*")], its_type.endswith("*")
+            if not isinstance(space[its_type], types.Type):
+                raise TypeError(f"{self}: the setting {its_type} is the type of {name}, expected one such as "
+                                f"np.float32, got {space[its_type]!r}")
+            found[name] = space[its_type], written.endswith("*")
         if list(found) != list(inspect.signature(self.function).parameters):
             raise ValueError(f"{self}: its signature says ({', '.join(found)}), but the function takes "
                              f"{inspect.signature(self.function)}")
@@ -153,10 +172,11 @@ class Variant:
             library = self._lowered()
             for cc in missing:
                 write_beside(paths[cc], self._renamed(library.get_asm_str(cc)).encode())
-        self._compiled |= {cc: Compiled(self.name, path.read_text(), self.packing) for cc, path in paths.items()}
+        names = tuple(self.parameters)
+        self._compiled |= {cc: Compiled(self.name, path.read_text(), names, self.packing) for cc, path in paths.items()}
 
     def _lowered(self) -> Any:
-        """Numba's library of the kernel and the device functions that it calls, which makes PTX for any capability."""
+        """Numba's library of the function and the device functions it calls, which makes PTX for any capability."""
         arguments = tuple(types.CPointer(t) if pointer else t for t, pointer in self.parameters.values())
         made = lower(self.function, arguments, types.void, inlined=False)
         entry = made.library.get_function(made.fndesc.llvm_func_name)
@@ -165,7 +185,7 @@ class Variant:
         return made.library
 
     def _renamed(self, ptx: str) -> str:
-        """The PTX with the kernel's name in the place of Numba's, which is mangled and hundreds of letters long."""
+        """The PTX with the variant's name instead of Numba's, which is mangled and hundreds of letters long."""
         entry = re.search(r"\.entry (\S+)\(", ptx)
         assert entry, "Numba made PTX without an entry"
         return ptx.replace(entry[1], self.name)
@@ -229,7 +249,11 @@ def _sources(function: Any, seen: set[Any]) -> Iterator[str]:
     if function in seen:
         return
     seen.add(function)
-    yield getattr(function, "source", None) or inspect.getsource(function)
+    try:
+        yield getattr(function, "source", None) or inspect.getsource(function)
+    except OSError as error:  # typed at a prompt
+        raise OSError(f"{function.__name__}: PTX is known by the source that it was made of, and there is none to be "
+                      "read: write the function into a file, or into a notebook") from error
     used = {name: function.__globals__.get(name) for name in _names(function.__code__)}
     used |= inspect.getclosurevars(function).nonlocals
     for name, value in sorted(used.items()):

@@ -55,4 +55,4 @@ def _by_sizes(name: str) -> Callable[..., None]:
     return run
 
 
-CONTRACTS = {name: _by_sizes(name) for name in RULES} | {"conv2d_depthwise": depthwise_behind}
+LAUNCHES = {name: _by_sizes(name) for name in RULES} | {"conv2d_depthwise": depthwise_behind}

@@ -215,4 +215,4 @@ def cast(x: DeviceArray, y: DeviceArray) -> None:
     launch(convert(x.dtype, y.dtype, y.dtype == np.bool_), cover(x.size), x, y, x.size)
 
 
-CONTRACTS = {"strided_get": strided_get, "strided_set": strided_set, "fill": fill}
+LAUNCHES = {"strided_get": strided_get, "strided_set": strided_set, "fill": fill}

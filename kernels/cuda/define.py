@@ -16,7 +16,7 @@ from typing import Any
 from numba.cuda.compiler import compile_cuda
 from numba.cuda.dispatcher import CUDADispatcher
 
-#: What kernels are compiled for at least. Numba's part is done for it once and for all; NVIDIA's compiler, which comes
+#: What variants are compiled for at least. Numba's part is done for it once and for all; NVIDIA's compiler, which comes
 #: behind, is told which GPU the PTX is for.
 OLDEST = (7, 0)
 

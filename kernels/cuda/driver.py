@@ -152,13 +152,6 @@ class Driver:
             self._ask(self.api.cuMemcpyDtoHAsync(target.ctypes.data, address, target.nbytes, self._stream))
             self.synchronize()
 
-    def room(self) -> tuple[int, int]:
-        """Bytes that are free, and that there are."""
-        with self:
-            code, free, total = self.api.cuMemGetInfo()
-        self._ask((code,))
-        return free, total
-
     # --------------------------------------------------------------------------------------------------- kernels
 
     def load(self, compiled: Compiled) -> Any:

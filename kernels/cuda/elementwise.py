@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numba import uint32
 
-from ..contracts import CONTRACTS as ALL
-from ..contracts import Contract
+from ..contracts import CONTRACTS, Contract
 from .activations import PARAMS, formula
 from .axes import Numbers, broadcast, check_size, collapse, contiguous, split
 from .compiler import Variant, kernel
@@ -35,7 +34,7 @@ P = "p0: real, p1: real, p2: real, p3: real"
 
 def _variants(inputs: int) -> tuple[tuple[Any, ...], ...]:
     """The settings of all formulas of so many inputs."""
-    contracts = [contract for contract in ALL.values() if contract.formula and len(contract.inputs) == inputs]
+    contracts = [contract for contract in CONTRACTS.values() if contract.formula and len(contract.inputs) == inputs]
     return tuple(_settings(contract, dtype) for contract in contracts for kind in contract.kinds
                  for dtype in DTYPES[kind])
 
@@ -196,4 +195,4 @@ def _parts(*shapes: Numbers) -> list[tuple[int, list[int], Numbers]]:
             for (outer, middle, columns), steps, starts in split(sizes, strides, 3)]
 
 
-CONTRACTS = {name: _rule(contract) for name, contract in ALL.items() if contract.formula}
+LAUNCHES = {name: _rule(contract) for name, contract in CONTRACTS.items() if contract.formula}

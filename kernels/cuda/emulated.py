@@ -72,7 +72,8 @@ class Emulated:
         checked = self.mode != "fast"
         which = "checked" if checked else "fast"
         if which not in loaded:
-            loaded[which] = emulator.load(loaded[""].ptx, checked=checked, cache=cache_folder())
+            ptx, names = loaded[""].ptx, loaded[""].parameters
+            loaded[which] = emulator.load(ptx, checked=checked, cache=cache_folder(), names=names)
         order = "reverse" if self.mode == "reverse" else "forward"
         cores = 1 if checked else get_num_threads()
         loaded[which].run(grid, (threads, 1, 1), 0, packed, self.memory, order=order, threads=cores)

@@ -31,8 +31,8 @@ Error = Callable[[int], Exception]
 class Faults:
     """The faults of one device.
 
-    The word holds the number of a check (its upper half) and the place that is wrong (the lower); kernels lower it by
-    atomic_min, so that what is left is the first wrong place of the first check, whichever thread came first.
+    The word holds the number of a check (its upper half) and that of the wrong element (the lower); kernels lower it by
+    atomic_min, so that what is left is the first wrong element of the first check, whichever thread came first.
     """
 
     def __init__(self, device: Device) -> None:
@@ -44,7 +44,7 @@ class Faults:
 
     def expect(self, *errors: Error) -> tuple[Any, ...]:
         """The arguments of a kernel that is launched next: the word, and the number of a check for each error that it
-        may find. error(place): what to raise then."""
+        may find. error(element): what to raise then."""
         with self._lock:
             if len(self._asked) + len(errors) > MOST_ASKED:
                 self.raise_found()
@@ -66,10 +66,10 @@ class Faults:
             if found[0] != NOTHING:
                 self.device.write(self._word.address, np.array([NOTHING], np.uint64))
         if found[0] != NOTHING:
-            number, place = divmod(int(found[0]), 2**32)
-            raise asked.get(number, _of_another_thread)(place)
+            number, element = divmod(int(found[0]), 2**32)
+            raise asked.get(number, _of_another_thread)(element)
 
 
-def _of_another_thread(place: int) -> Exception:
+def _of_another_thread(element: int) -> Exception:
     """Another thread had announced the check, and not yet launched its kernel, when this one read an array."""
-    return IndexError(f"a kernel that another thread launched found a wrong index, number {place} of its array")
+    return IndexError(f"a kernel that another thread launched found a wrong index, number {element} of its array")

@@ -201,4 +201,4 @@ def _place_sums(g: DeviceArray, x: DeviceArray, mean: DeviceArray, rstd: DeviceA
     return tuple(whole)
 
 
-CONTRACTS = {"group_norm": group_norm, "group_norm_grad": group_norm_grad}
+LAUNCHES = {"group_norm": group_norm, "group_norm_grad": group_norm_grad}

@@ -335,5 +335,5 @@ def csr_matmul(x: DeviceArray, start: DeviceArray, index: DeviceArray, weight: D
            count, *expect(index, length, "csr_matmul", not_rising))
 
 
-CONTRACTS = {"take": take, "take_grad": take_grad, "pick": pick, "pick_grad": pick_grad, "gather": gather,
-             "scatter": scatter, "csr_matmul": csr_matmul}
+LAUNCHES = {"take": take, "take_grad": take_grad, "pick": pick, "pick_grad": pick_grad, "gather": gather,
+            "scatter": scatter, "csr_matmul": csr_matmul}

@@ -1,5 +1,5 @@
-"""What a compiled kernel is made of, and what must not be in it: read from its PTX and from ptxas's report, without a
-GPU."""
+"""What a compiled variant of a kernel is made of, and what must not be in it: read from its PTX and from ptxas's
+report, without a GPU."""
 
 import inspect
 import json
@@ -16,7 +16,7 @@ import numpy as np
 from .assembler import Assembled, assemble
 from .compiler import KERNELS, Variant
 
-#: The compute capabilities that every kernel is compiled for here: Volta, Ampere, Hopper.
+#: The compute capabilities that every variant is compiled for here: Volta, Ampere, Hopper.
 CAPABILITIES = ((7, 0), (8, 0), (9, 0))
 
 
@@ -42,7 +42,7 @@ REGISTER_UNIT, SHARED_UNIT = 256, 128  # in which registers are given out to war
 
 @dataclass(frozen=True)
 class Inspected:
-    """A kernel compiled for one capability. instructions, fma_share: of its PTX."""
+    """A variant compiled for one capability. instructions, fma_share: of its PTX."""
 
     variant: Variant
     capability: tuple[int, int]
@@ -66,14 +66,14 @@ class Inspected:
 
 
 def inspect_variant(variant: Variant, capability: tuple[int, int]) -> Inspected:
-    """Compile and assemble a kernel. FileNotFoundError without ptxas."""
+    """Compile and assemble a variant. FileNotFoundError without ptxas."""
     ptx = variant.compiled(capability).ptx
     return Inspected(variant, capability, ptx, assemble(ptx, capability))
 
 
 @cache
 def all_variants() -> tuple[Variant, ...]:
-    """Every kernel for every setting that it names, in the order of their names."""
+    """Every kernel with all the settings that it names, in the order of the kernels' names."""
     from . import FAMILIES
 
     for modules in FAMILIES.values():
@@ -124,7 +124,7 @@ OF_FLOAT32 = {r"\.f64\b": "computes in float64: a bare number or a Python divisi
 
 
 def findings(one: Inspected) -> list[str]:
-    """What is wrong with a kernel, by its PTX, by ptxas's report, and by its budget."""
+    """What is wrong with a variant, by its PTX, by ptxas's report, and by its budget."""
     body = one.ptx[one.ptx.index("{"):]
     patterns = FORBIDDEN if "float64" in one.variant.name else FORBIDDEN | OF_FLOAT32
     found = [why for pattern, why in patterns.items() if re.search(pattern, body)]
@@ -153,6 +153,6 @@ def _budgets() -> dict[str, Any]:
 
 
 def budget(variant: Variant) -> dict[str, Any]:
-    """What a kernel may take up: the default, with what budgets.json says of the kernel and of this variant of it."""
+    """What a variant may take up: the default, with what budgets.json says of its kernel and of itself."""
     given = _budgets()
     return {**given["default"], **given.get(variant.kernel.make.__name__, {}), **given.get(variant.name, {})}

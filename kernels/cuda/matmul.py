@@ -171,4 +171,4 @@ def add_up(parts: DeviceArray, bias: DeviceArray | None, y: DeviceArray) -> None
            bias is not None)
 
 
-CONTRACTS = {"matmul": matmul}
+LAUNCHES = {"matmul": matmul}

@@ -34,10 +34,10 @@ VECTOR = 16
 class Block:
     """Bytes on a device, for as long as an array lies on them."""
 
-    __slots__ = ("address", "nbytes", "room", "allocator", "lent")
+    __slots__ = ("address", "nbytes", "capacity", "allocator", "lent")
 
-    def __init__(self, address: int, nbytes: int, room: int, allocator: Allocator) -> None:
-        self.address, self.nbytes, self.room, self.allocator = address, nbytes, room, allocator
+    def __init__(self, address: int, nbytes: int, capacity: int, allocator: Allocator) -> None:
+        self.address, self.nbytes, self.capacity, self.allocator = address, nbytes, capacity, allocator
         self.lent = False  # whether another library has seen the memory, and may have work on it under way
 
     def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -63,28 +63,28 @@ class Allocator:
         self._lock = RLock()  # blocks come back from any thread, and while another is taken
 
     def take(self, nbytes: int) -> Block:
-        """A Block, not cleared. MemoryError, after the kept blocks were given back, if there is no room for it."""
-        room = _rounded(nbytes) if self._reuse else max(nbytes, 1)
+        """A Block, not cleared. MemoryError, after the kept blocks were given back, if there is not so much."""
+        capacity = _rounded(nbytes) if self._reuse else max(nbytes, 1)
         with self._lock:
-            shelf = self._shelves.get(room)
+            shelf = self._shelves.get(capacity)
             if shelf:
                 address = heappop(shelf)
-                self.kept -= room
+                self.kept -= capacity
             else:
-                address = self._new(nbytes, room)
-            self.in_use += room
+                address = self._new(nbytes, capacity)
+            self.in_use += capacity
             self.peak = max(self.peak, self.in_use)
             self.backend.opened(address, nbytes)
-        return Block(address, nbytes, room, self)
+        return Block(address, nbytes, capacity, self)
 
-    def _new(self, nbytes: int, room: int) -> int:
-        if self.limit is not None and self.in_use + self.kept + room > self.limit:
+    def _new(self, nbytes: int, capacity: int) -> int:
+        if self.limit is not None and self.in_use + self.kept + capacity > self.limit:
             self.clear()
-        if self.limit is None or self.in_use + room <= self.limit:
-            address = self.backend.allocate(room)
+        if self.limit is None or self.in_use + capacity <= self.limit:
+            address = self.backend.allocate(capacity)
             if not address:
                 self.clear()
-                address = self.backend.allocate(room)
+                address = self.backend.allocate(capacity)
             if address:
                 return address
         limit = "" if self.limit is None else f", the limit is {self.limit}"
@@ -95,13 +95,13 @@ class Allocator:
         if block.lent:
             self.backend.wait_for_others()
         with self._lock:
-            self.in_use -= block.room
+            self.in_use -= block.capacity
             self.backend.closed(block.address)
             if not self._reuse:
                 self.backend.release(block.address)
                 return
-            heappush(self._shelves.setdefault(block.room, []), block.address)
-            self.kept += block.room
+            heappush(self._shelves.setdefault(block.capacity, []), block.address)
+            self.kept += block.capacity
 
     def reset_peak(self) -> None:
         self.peak = self.in_use

@@ -30,8 +30,9 @@ Optional = DeviceArray | None
 # What is passed on of some numbers is their count, their mean, and the sum of squares about it. A thread finds them in
 # one walk, for 16 numbers at a time from sums of d = x - shift and d * d, with the first of them for the shift: sums of
 # x and x * x would lose every digit that the mean has before the variance. As the shift is one of the 16,
-# (mean - shift)^2 is at most 16 times their variance, whatever they are. Two such triples are put together by a
-# formula of Chan, Golub & LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+# (mean - shift)^2 is at most 16 times their variance, whatever they are, and what is left of the squares is a 16th of
+# them at least, so never below 0 while it is finite. Two such triples are put together by a formula of Chan, Golub &
+# LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
 
 #: Numbers of a thread that have the same shift.
 RUN = 16
@@ -115,7 +116,7 @@ def moments(real, result, by_warp):
                 count += real(1)
                 at, row = uint32(at + step), uint32(row + threads)
             away = first / count
-            n, mean, square = _merged(n, mean, square, count, shift + away, max(second - first * away, real(0)))
+            n, mean, square = _merged(n, mean, square, count, shift + away, second - first * away)
         n, mean, square = moments_over(n, mean, square, shared, bits, by_warp)
         if number == 0 and column < outputs:
             to = uint32(uint32(cuda.blockIdx.y) * outputs + column)
@@ -420,5 +421,5 @@ def batch_norm_grad(g: DeviceArray, x: DeviceArray, mean: DeviceArray, rstd: Dev
            1 / max(rows, 1), *how.sizes)
 
 
-CONTRACTS = {"batch_norm_stats": batch_norm_stats, "batch_norm_follow": batch_norm_follow,
-             "batch_norm_apply": batch_norm_apply, "batch_norm_grad": batch_norm_grad}
+LAUNCHES = {"batch_norm_stats": batch_norm_stats, "batch_norm_follow": batch_norm_follow,
+            "batch_norm_apply": batch_norm_apply, "batch_norm_grad": batch_norm_grad}

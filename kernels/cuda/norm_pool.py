@@ -211,7 +211,7 @@ def pool_slopes(real, name, weighted, biased, width, rectified):
         while turn < end:
             picture, y, z = window(turn, down, across)
             g0, g1, g2, g3 = real(0), real(0), real(0), real(0)
-            p0, p1, p2, p3 = uint8(DROPPED), uint8(DROPPED), uint8(DROPPED), uint8(DROPPED)
+            p0, p1, p2, p3 = uint8(0), uint8(0), uint8(0), uint8(0)
             if y < windows_down and z < windows_across:
                 known = uint32(((picture * windows_down + y) * windows_across + z) * channels + channel)
                 g0, g1, g2, g3 = read(g, known)
@@ -253,4 +253,4 @@ def batch_norm_pool_grad(g: DeviceArray, position: DeviceArray, x: DeviceArray, 
            dbias, dx, _scale(p), 1 / max(pictures * high * wide, 1), down, across, *sizes, *how.sizes)
 
 
-CONTRACTS = {"batch_norm_pool": batch_norm_pool, "batch_norm_pool_grad": batch_norm_pool_grad}
+LAUNCHES = {"batch_norm_pool": batch_norm_pool, "batch_norm_pool_grad": batch_norm_pool_grad}

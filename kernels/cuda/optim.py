@@ -229,5 +229,5 @@ def average_step(p: Any, value: Any, rate: float, scale: float) -> None:
         _run(rows, average(rows[0][0].dtype), 1 - rate, rate * scale)
 
 
-CONTRACTS = {"sgd_step": sgd_step, "adam_step": adam_step, "rmsprop_step": rmsprop_step, "adagrad_step": adagrad_step,
-             "average_step": average_step}
+LAUNCHES = {"sgd_step": sgd_step, "adam_step": adam_step, "rmsprop_step": rmsprop_step, "adagrad_step": adagrad_step,
+            "average_step": average_step}

@@ -1,7 +1,6 @@
 """Augmentation of pictures: mirroring, affine maps, brightness and contrast, blending. A thread makes one number of the
 result, so that neighbouring threads write neighbouring addresses; what they read lies near each other too."""
 
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -82,16 +81,19 @@ def _around(real: Any) -> Any:
         total, lost = _add(first, second)
         total, more = _add(total, c)
         lost += more + fma(a, p, -first) + fma(b, q, -second)
-        if not abs(lost) < real(inf):  # the place is infinite, or none
-            lost = real(0)
-        place, lost = _add(total, lost)
+        place = total
+        if lost == lost:  # else the place is infinite, or none
+            place, lost = _add(total, lost)
         last = real(uint32(size - 1))
         if not place > real(0):
             return uint32(0), real(0)
-        if place >= last:
+        if place > last:
             return uint32(size - 1), real(0)
         whole = floor(place)
-        return uint32(int32(whole)), (place - whole) + lost
+        rest = (place - whole) + lost
+        if rest < real(0):  # it was rounded up to a whole number
+            whole, rest = whole - real(1), rest + real(1)
+        return uint32(int32(whole)), rest
     return around
 
 
@@ -210,4 +212,4 @@ def blend(x: DeviceArray, partner: DeviceArray, share: DeviceArray, y: DeviceArr
         check_indices(partner, pictures, "blend")
 
 
-CONTRACTS = {"mirror": mirror, "affine_sample": affine_sample, "jitter": jitter, "blend": blend}
+LAUNCHES = {"mirror": mirror, "affine_sample": affine_sample, "jitter": jitter, "blend": blend}

@@ -335,7 +335,7 @@ def counted(x_shape: Any, padding: Edges, count_include_pad: bool) -> Edges:
     return (0, 0, height + top + bottom, width + left + right) if count_include_pad else (top, left, height, width)
 
 
-CONTRACTS = {
+LAUNCHES = {
     "max_pool2d": max_pool2d, "max_pool2d_grad": max_pool2d_grad, "max_pool2d_pick": max_pool2d_pick,
     "max_pool2d_index": max_pool2d_index, "avg_pool2d": avg_pool2d, "avg_pool2d_grad": avg_pool2d_grad,
 }

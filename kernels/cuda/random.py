@@ -122,4 +122,4 @@ def dropout(x: DeviceArray, y: DeviceArray, p: float, seed: int, offset: int) ->
     launch(dropout_channels(x.dtype), cover(x.size), x, y, word, places, channels, threshold, scale, x.size)
 
 
-CONTRACTS = {"random_bits": random_bits, "dropout": dropout}
+LAUNCHES = {"random_bits": random_bits, "dropout": dropout}

@@ -153,5 +153,5 @@ def reduce_min(x: DeviceArray, y: DeviceArray, index: DeviceArray) -> None:
     _reduce_best(x, y, index, False)
 
 
-CONTRACTS = {"reduce_sum": reduce_sum, "reduce_sum_grad": reduce_sum_grad, "reduce_max": reduce_max,
-             "reduce_min": reduce_min}
+LAUNCHES = {"reduce_sum": reduce_sum, "reduce_sum_grad": reduce_sum_grad, "reduce_max": reduce_max,
+            "reduce_min": reduce_min}

@@ -153,6 +153,6 @@ def check_probabilities(x: DeviceArray, name: str) -> None:
     launch(from_0_to_1(x.dtype), cover(x.size), x, x.size, *x.device.faults.expect(not_one))
 
 
-CONTRACTS = {"softmax": softmax, "softmax_grad": softmax_grad, "log_softmax": log_softmax,
-             "log_softmax_grad": log_softmax_grad, "cross_entropy": cross_entropy,
-             "cross_entropy_grad": cross_entropy_grad}
+LAUNCHES = {"softmax": softmax, "softmax_grad": softmax_grad, "log_softmax": log_softmax,
+            "log_softmax_grad": log_softmax_grad, "cross_entropy": cross_entropy,
+            "cross_entropy_grad": cross_entropy_grad}

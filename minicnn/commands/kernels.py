@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..device import get_num_threads
+from ..device import get_num_threads, open_device, resolve
 from .common import make_console, print_json, say
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--ptx", "as_ptx", is_flag=True, help="Print the PTX, which the emulator's findings name lines of.")
 def kernels(names: tuple[str, ...], capabilities: tuple[str, ...], device: str, as_json: bool, as_ptx: bool) -> None:
-    """Compile the GPU's kernels and say what each takes up: a row for each kernel and compute capability.
+    """Compile the GPU's kernels and say what each takes up: a row for each of their variants and compute capability.
 
     KERNEL: those whose name begins so, or that the op of this name is made of (conv2d_forward, reduce_sum, ...: what
     `mc.trace_kernels()` shows); all of them, if none is given. No GPU is needed, nothing runs. What was not compiled
@@ -36,6 +36,7 @@ def kernels(names: tuple[str, ...], capabilities: tuple[str, ...], device: str, 
     budget (kernels/cuda/budgets.json).
     """
     console = make_console(stderr=True)
+    open_device("emulator")  # which says what is not installed, or doesn't fit
     chosen = _chosen(names)
     if as_ptx:
         _print_ptx(chosen, _capabilities(capabilities or ("8.0",), device)[0])
@@ -114,7 +115,6 @@ def _variants() -> "dict[str, Variant]":
 
 
 def _capabilities(asked: tuple[str, ...], device: str) -> list[tuple[int, int]]:
-    from ..device import open_device, resolve
     from ..kernels.cuda.inspection import CAPABILITIES, PROCESSORS
 
     if not asked:

@@ -77,6 +77,7 @@ POOLED = {
     "window_too_large": Pooled((1, 2, 3, 5), (3, 2), rectified=True),
     "all_dropped": Pooled((1, 6, 5, 7), p=1.0, rectified=True),
     "few_dropped": Pooled((1, 6, 5, 7), p=1e-11),
+    "threshold_is_a_word": Pooled((1, 6, 5, 7), p=364028415 / 2**32),  # number 9: it is kept
     "in_parts": Pooled((1, 33, 35, 36), p=0.2, rectified=True), "no_pictures": Pooled((0, 4, 6, 3), p=0.5),
     "no_channels": Pooled((2, 4, 6, 0), p=0.5),
     "large": Pooled((3, 33, 31, 19), p=0.2, rectified=True),
@@ -147,6 +148,11 @@ def constant(m: int, c: int, draw: Draw) -> Built:
     return [np.repeat(draw.few([-3, -1, 0, 2, 5], 1, c), m, axis=0)], {}
 
 
+def tiny(m: int, c: int, draw: Draw) -> Built:
+    """A start of any other size would cost all digits of these."""
+    return [1e-4 * draw(m, c)], {}
+
+
 def special(m: int, c: int, draw: Draw) -> Built:
     """They spoil channels 1 and 2, nothing else. Not infinity: shifted sums make its mean NaN, plain sums infinity."""
     x = draw(m, c)
@@ -198,6 +204,7 @@ def cases() -> Iterator[Case]:
         yield Case("batch_norm_apply", f"empty_{c}", apply, (0, c, 0.0, True, True))
         yield Case("batch_norm_grad", f"empty_{c}", grad, (0, c, 0.0, True))
     yield Case("batch_norm_stats", "special", special, (11, 7), terms=11)
+    yield Case("batch_norm_stats", "tiny_in_parts", tiny, SHAPES["in_parts"], terms=521)
     yield Case("batch_norm_stats", "large_one_channel", ordinary, (33013, 1), terms=33013)
     for weight, bias in product((False, True), (False, True)):
         label = "plain" + "_weight" * weight + "_bias" * bias

@@ -21,10 +21,10 @@ SAMPLED = {
     "a_run": (1, 3, 128, 1, (3, 128)), "more_than_a_run": (1, 3, 131, 3, (2, 259)), "no_result": (2, 3, 3, 1, (0, 4)),
     "none": (0, 5, 5, 3, (5, 5)), "large": (4, 61, 67, 3, (61, 67)),
 }
-#: N, K. The sums of a picture are in 64 lanes.
+#: N, K. The sums of a picture are in 64 lanes, or in chunks of 2048.
 ROWS = {
     "one": (1, 1), "few": (5, 7), "a_lane_short": (3, 63), "lanes": (2, 128), "a_lane_more": (3, 65), "many": (4, 1009),
-    "none": (0, 5), "empty": (3, 0), "large": (5, 12288),
+    "in_chunks": (2, 4099), "none": (0, 5), "empty": (3, 0), "large": (5, 12288),
 }
 
 
@@ -52,6 +52,19 @@ def affine_special(draw: Draw) -> Built:
     return [draw(len(maps), 5, 5, 3), draw.array(maps)], {"size": (5, 5)}
 
 
+def affine_wide(draw: Draw) -> Built:
+    """Places thousands of pixels from the first, of which float32 keeps few digits behind the point: 2535.9999 would be
+    2536, and 4169.9998, before the last of all pixels, 4170."""
+    return [draw(1, 1, 4171, 1), draw.array([[[0, 0, 0], [0, 81.7, 3.3]]])], {"size": (1, 61)}
+
+
+def affine_infinite(draw: Draw) -> Built:
+    """Whole places, which are next to infinite pixels, and take nothing from those before."""
+    x = draw(2, 5, 6, 1)
+    x[:, 2, 3, 0] = INF, -INF
+    return [x, draw.array([np.eye(2, 3)] * 2)], {"size": (5, 6)}
+
+
 def jitter(n: int, k: int, draw: Draw) -> Built:
     weights = draw.random.random(k)
     return [draw.between(0, 1, n, k), draw.between(0.5, 1.6, n), draw.between(0, 2, n),
@@ -64,6 +77,14 @@ def jitter_special(draw: Draw) -> Built:
     x = draw.between(0, 1, len(wrong) * 70, 70)
     x[np.arange(len(x)), np.arange(len(x)) % 70] = np.repeat(wrong, 70)
     return [x, draw.between(0.5, 1.6, len(x)), draw.between(0, 2, len(x)), draw.array(np.full(70, 1 / 70))], {}
+
+
+def jitter_special_long(draw: Draw) -> Built:
+    """One such number in pictures of several chunks, near the start and near the end."""
+    wrong, k = [-1e-3, 1.001, NAN], 2500
+    x = draw.between(0, 1, 2 * len(wrong), k)
+    x[np.arange(len(x)), np.tile([3, k - 2], len(wrong))] = np.repeat(wrong, 2)
+    return [x, draw.between(0.5, 1.6, len(x)), draw.between(0, 2, len(x)), draw.array(np.full(k, 1 / k))], {}
 
 
 def jitter_settings(brightness: float, contrast: float, draw: Draw) -> Built:
@@ -86,9 +107,12 @@ def cases() -> Iterator[Case]:
         # A place among w columns is off by some eps of w, and what is read there by as much of the pixels' differences.
         yield Case("affine_sample", label, affine_sample, args, terms=4 + max(*args[1:3], *args[4]))
     yield Case("affine_sample", "special", affine_special, terms=4)
+    yield Case("affine_sample", "wide", affine_wide, dtypes=(np.float32,), terms=4)
+    yield Case("affine_sample", "infinite", affine_infinite)
     for label, shape in ROWS.items():
         yield Case("jitter", label, jitter, shape, terms=shape[1])
     yield Case("jitter", "special", jitter_special, terms=70)
+    yield Case("jitter", "special_in_chunks", jitter_special_long, terms=2500)
     for brightness, contrast in product((0.0, 1.0, 3.0), (0.0, 1.0, 2.5)):
         yield Case("jitter", f"settings_{brightness}_{contrast}", jitter_settings, (brightness, contrast), terms=100)
     for label, shape in ROWS.items():

@@ -6,6 +6,7 @@
     native.py       -> machine code
     schedule.py     blocks, warps, barriers, shuffles: which thread runs when
     checks.py       bounds, races, alignment: what checked mode looks at
+    explain.py      what they found, in words (whereabouts.py: in which array)
     program.py      a kernel ready to run
 
 Fast mode runs blocks on several cores and looks at nothing: a stray address ends the process, or worse. Checked mode
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["KernelFault", "Memory", "PtxError", "load"]
 
 
-def load(ptx: str, *, checked: bool, cache: Path | None = None) -> "Program":
+def load(ptx: str, *, checked: bool, cache: Path | None = None, names: tuple[str, ...] = ()) -> "Program":
     """Compile the one kernel in this PTX for this processor.
 
     checked: look at every access, and find races, divergence and shared memory that was never written; ten to a hundred
-    times slower. cache: a folder that keeps the machine code between processes. Raises PtxError for PTX that is not
-    understood, KernelFault for a kernel that needs more than a GPU has.
+    times slower. cache: a folder that keeps the machine code between processes. names: of the kernel's parameters, for
+    what is found; PTX only numbers them. Raises PtxError for PTX that is not understood, KernelFault for a kernel that
+    needs more than a GPU has.
     """
     from .program import Program
 
-    return Program(ptx, checked, cache)
+    return Program(ptx, checked, cache, names)

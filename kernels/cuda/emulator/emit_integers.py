@@ -218,13 +218,13 @@ def find_bit(e: Emitter, i: Instruction) -> None:
     if i.types[0].is_signed:
         a = e.builder.xor(a, e.builder.ashr(a, constant(a.type, a.type.width - 1)))
     zeros = e.resize(_leading_zeros(e, a), I32)
-    place = zeros if "shiftamt" in i.modifiers else e.builder.sub(constant(I32, a.type.width - 1), zeros)
+    highest = zeros if "shiftamt" in i.modifiers else e.builder.sub(constant(I32, a.type.width - 1), zeros)
     none = e.builder.icmp_unsigned("==", a, constant(a.type, 0))
-    _finish(e, i, e.builder.select(none, constant(I32, -1), place))
+    _finish(e, i, e.builder.select(none, constant(I32, -1), highest))
 
 
 def _byte(e: Emitter, operand: str, i: Instruction, type_: ir.IntType) -> Value:
-    """A place or length of a bit field: its lowest 8 bits count."""
+    """The first bit of a field, or its length: its lowest 8 bits count."""
     return e.resize(e.builder.and_(e.read(operand, _U32, i), constant(I32, 255)), type_)
 
 
@@ -241,9 +241,9 @@ def _field_mask(e: Emitter, length: Value) -> Value:
 def extract_field(e: Emitter, i: Instruction) -> None:
     a = e.read(i.operands[1], i.types[0], i)
     type_, bits = a.type, a.type.width
-    place, length = (_byte(e, operand, i, type_) for operand in i.operands[2:])
-    outside = e.builder.icmp_unsigned(">=", place, constant(type_, bits))
-    safe = e.builder.select(outside, constant(type_, bits - 1), place)
+    first, length = (_byte(e, operand, i, type_) for operand in i.operands[2:])
+    outside = e.builder.icmp_unsigned(">=", first, constant(type_, bits))
+    safe = e.builder.select(outside, constant(type_, bits - 1), first)
     if i.types[0].is_signed:
         moved = e.builder.ashr(a, safe)  # beyond the highest bit the field goes on with it
         kept = e.math("umin", length, constant(type_, bits))
@@ -261,9 +261,9 @@ def extract_field(e: Emitter, i: Instruction) -> None:
 def insert_field(e: Emitter, i: Instruction) -> None:
     a, b = (e.read(operand, i.types[0], i) for operand in i.operands[1:3])
     type_ = a.type
-    place, length = (_byte(e, operand, i, type_) for operand in i.operands[3:])
-    outside = e.builder.icmp_unsigned(">=", place, constant(type_, type_.width))
-    safe = e.builder.select(outside, constant(type_, 0), place)
+    first, length = (_byte(e, operand, i, type_) for operand in i.operands[3:])
+    outside = e.builder.icmp_unsigned(">=", first, constant(type_, type_.width))
+    safe = e.builder.select(outside, constant(type_, 0), first)
     mask = e.builder.select(outside, constant(type_, 0), e.builder.shl(_field_mask(e, length), safe))
     put = e.builder.and_(e.builder.shl(a, safe), mask)
     _finish(e, i, e.builder.or_(put, e.builder.and_(b, e.builder.xor(mask, constant(type_, -1)))))
@@ -277,8 +277,8 @@ def permute_bytes(e: Emitter, i: Instruction) -> None:
     result = constant(I32, 0)
     for number in range(4):
         digit = e.builder.lshr(c, constant(I32, 4 * number))
-        place = e.builder.shl(e.builder.and_(digit, constant(I32, 7)), constant(I32, 3))
-        moved = e.builder.trunc(e.builder.lshr(both, e.builder.zext(place, I64)), I32)
+        shift = e.builder.shl(e.builder.and_(digit, constant(I32, 7)), constant(I32, 3))
+        moved = e.builder.trunc(e.builder.lshr(both, e.builder.zext(shift, I64)), I32)
         byte = e.builder.and_(moved, constant(I32, 255))
         negative = e.builder.icmp_unsigned(">=", byte, constant(I32, 128))
         sign_ = e.builder.select(negative, constant(I32, 255), constant(I32, 0))

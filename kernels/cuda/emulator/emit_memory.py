@@ -93,14 +93,14 @@ def load(e: Emitter, i: Instruction) -> None:
 
 def _load_parameter(e: Emitter, i: Instruction) -> None:
     name, _, offset = i.operands[1].strip("[] ").partition("+")
-    parameter, type_ = e.kernel.parameters.get(name), i.types[0]
+    parameter, type_ = e.entry.parameters.get(name), i.types[0]
     if parameter is None:
         raise i.error(f"parameter {name} is not known")
     start = int(offset or 0)
     if start < 0 or start + type_.size > parameter.type.size:
         raise i.error(f"outside the parameter, which has {parameter.type.size} bytes")
-    place = e.builder.gep(e.parameters, [constant(I64, parameter.offset + start)], source_etype=ir.IntType(8))
-    e.write(i.operands[0], e.builder.load(place, typ=llvm_type(type_)), i, type_.is_signed)
+    pointer = e.builder.gep(e.parameters, [constant(I64, parameter.offset + start)], source_etype=ir.IntType(8))
+    e.write(i.operands[0], e.builder.load(pointer, typ=llvm_type(type_)), i, type_.is_signed)
 
 
 @emits("st")

@@ -9,7 +9,7 @@ from typing import Any
 from llvmlite import ir
 
 from .layout import TRAP
-from .parser import Instruction, Kernel
+from .parser import Entry, Instruction
 from .types import PtxType, parse_number
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
@@ -44,13 +44,13 @@ def constant(type_: ir.Type, value: float) -> ir.Constant:
 
 
 class Emitter:
-    """Emits LLVM's instructions for those of a kernel, one after the other.
+    """Emits LLVM's instructions for those of an entry, one after the other.
 
     The translator (translate.py) makes it, and keeps `builder` where the next instruction goes.
     """
 
-    def __init__(self, kernel: Kernel, module: ir.Module, checked: bool) -> None:
-        self.kernel, self.module, self.checked = kernel, module, checked
+    def __init__(self, entry: Entry, module: ir.Module, checked: bool) -> None:
+        self.entry, self.module, self.checked = entry, module, checked
         self.builder: ir.IRBuilder
         self.registers: dict[str, Value] = {}  # a stack slot each, which LLVM turns into registers
         self.special: dict[str, Value] = {}
@@ -94,7 +94,7 @@ class Emitter:
     def address_of(self, name: str, instruction: Instruction) -> Value:
         """The address of a variable, `name` or `name+4`, as a 64-bit number."""
         name, _, offset = name.partition("+")
-        variable = self.kernel.variables.get(name)
+        variable = self.entry.variables.get(name)
         if variable is None:
             raise instruction.error(f"{name} is not known")
         if variable.data is not None:
@@ -110,9 +110,9 @@ class Emitter:
         if not operand.startswith("[") or not match:
             raise instruction.error(f"not an address: {operand}")
         base, offset = match[1], int(match[2] or "0", 0)
-        if base in self.kernel.registers:
-            if self.kernel.registers[base].bits != 64:
-                raise instruction.error(f"addresses have 64 bits, {base} has {self.kernel.registers[base].bits}")
+        if base in self.entry.registers:
+            if self.entry.registers[base].bits != 64:
+                raise instruction.error(f"addresses have 64 bits, {base} has {self.entry.registers[base].bits}")
             value = self.builder.load(self.registers[base], typ=I64)
         elif base[:1].isdigit():
             value = constant(I64, int(base, 0))

@@ -6,7 +6,8 @@ import numpy as np
 
 from . import layout
 from .faults import KernelFault
-from .parser import Instruction, Kernel
+from .parser import Entry, Instruction
+from .whereabouts import Arguments, bytes_at, bytes_of_array, space_of
 
 Three = tuple[int, int, int]
 
@@ -42,21 +43,20 @@ def _three(number: int, size: Three) -> Three:
 
 
 def explain(
-    kernel: Kernel,
+    entry: Entry,
     board: np.ndarray,
     block: Three,
     grid: Three,
     shared: int,
     epochs: np.ndarray,
-    ranges: np.ndarray | None,
-    values: tuple[float, ...],
+    arguments: Arguments | None,
 ) -> KernelFault:
     """The first fault of a run.
 
-    epochs: those in which blocks began. ranges: the memory that was allowed. values: of the kernel's parameters.
+    epochs: those in which blocks began. arguments: None in fast mode, which looks at no access.
     """
     kind, number, other = (int(board[word]) for word in (layout.KIND, layout.THREAD, layout.OTHER_THREAD))
-    instruction = kernel.instructions[int(board[layout.INSTRUCTION])]
+    instruction = entry.instructions[int(board[layout.INSTRUCTION])]
     text = instruction.text.rstrip(";")
     thread, here = _three(number, block), _block_of(int(board[layout.FAULT_EPOCH]), epochs, grid)
     other_thread = other_block = None
@@ -65,20 +65,23 @@ def explain(
         other_block = _block_of(int(board[layout.OTHER_EPOCH]), epochs, grid)
     address, space = None, ""
     if kind <= layout.READ_ONLY:
-        number = int(board[layout.ADDRESS])
-        space = _space(instruction, 0 <= number - shared < board[layout.SHARED_SIZE])
-        address = _place(space, number, ranges, values)
+        number, size = int(board[layout.ADDRESS]), int(board[layout.SHARED_SIZE])
+        space = space_of(instruction, 0 <= number - shared < size)
         if space == "shared":
-            address = f"byte {number - shared} of shared memory"
+            address = bytes_at(instruction, number - shared, "shared memory", size)
+        elif space == "local" or arguments is None:
+            address = f"{space} address {number:#x}"
+        else:
+            address = bytes_of_array(entry, instruction, number, arguments)
     name = f"{space} {_KINDS[kind]}" if kind <= layout.RACE_ATOMIC and space else _KINDS[kind]
     what = _sentence(kind, instruction, thread, address, other_thread, other_block if other_block != here else None)
     count = int(board[layout.FAULTS])
     line = f"PTX line {instruction.line}: {text}"
-    message = f"{name}: {what}; block {_short(here)}; {line}; kernel {readable(kernel.name)}"
+    message = f"{name}: {what}; block {_short(here)}; {line}; kernel {readable(entry.name)}"
     if count > 1:
         message += f"; the first of {count} findings"
     return KernelFault(
-        message, kind=name, kernel=readable(kernel.name), thread=thread, block=here, other_thread=other_thread,
+        message, kind=name, kernel=readable(entry.name), thread=thread, block=here, other_thread=other_thread,
         other_block=other_block, address=address, line=instruction.line, text=text, count=count,
     )  # fmt: skip
 
@@ -90,24 +93,6 @@ def _block_of(epoch: int, epochs: np.ndarray, grid: Three) -> Three | None:
 
 def _short(three: Three | None) -> str:
     return "unknown" if three is None else f"({','.join(map(str, three))})"
-
-
-def _space(instruction: Instruction, in_shared: bool) -> str:
-    """The memory that an instruction accesses; generic ones don't say."""
-    generic = "shared" if in_shared else "global"
-    return next((name for name in instruction.modifiers if name in ("shared", "local", "global", "const")), generic)
-
-
-def _place(space: str, address: int, ranges: np.ndarray | None, values: tuple[float, ...]) -> str:
-    """An address by the allocation before it, and by the parameter that the kernel got that by."""
-    if space == "local":
-        return f"local address {address:#x}"
-    if ranges is None or not len(ranges):
-        return f"address {address:#x}, where nothing is allocated"
-    before = ranges[ranges[:, layout.RANGE_START] <= address]
-    start, end = (int(word) for word in (before[-1] if len(before) else ranges[0])[:2])
-    given = next((f" (parameter {number})" for number, value in enumerate(values) if start <= value < end), "")
-    return f"allocation {start:#x} of {end - start} bytes{given} + {address - start}"
 
 
 def _sentence(

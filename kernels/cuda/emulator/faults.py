@@ -17,8 +17,8 @@ class KernelFault(RuntimeError):
 
     kind: what, e.g. "shared race". kernel: its name. thread, block: (x, y, z) of the thread that was caught.
     other_thread, other_block: the thread it got in the way of, where known, else None. address: where, as text
-    ("allocation 0x7f.. + 64", "shared[128]"), or None. line, text: of the PTX. count: all findings of this run; the
-    first is the one told.
+    ("4 bytes at 64 of x", "4 bytes at 128 of shared memory"), or None. line, text: of the PTX. count: all findings of
+    this run; the first is the one told.
     """
 
     def __init__(

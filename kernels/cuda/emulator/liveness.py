@@ -2,7 +2,7 @@
 
 import re
 
-from .parser import Instruction, Kernel
+from .parser import Entry, Instruction
 
 CARRY = "carry"  # the flag that add.cc leaves for addc is kept like a register
 
@@ -26,27 +26,27 @@ def written_and_read(instruction: Instruction, registers: dict) -> tuple[set[str
     return written, read
 
 
-def successors(kernel: Kernel, index: int) -> list[int]:
+def successors(entry: Entry, index: int) -> list[int]:
     """The instructions that may run after this one."""
-    instruction = kernel.instructions[index]
-    following = [index + 1] if index + 1 < len(kernel.instructions) else []
+    instruction = entry.instructions[index]
+    following = [index + 1] if index + 1 < len(entry.instructions) else []
     if instruction.name == "bra":
-        jumps = [kernel.labels[instruction.operands[0]]]
+        jumps = [entry.labels[instruction.operands[0]]]
     elif instruction.name == "brx":
-        jumps = [kernel.labels[name] for name in kernel.branch_tables[instruction.operands[1]]]
+        jumps = [entry.labels[name] for name in entry.branch_tables[instruction.operands[1]]]
     elif instruction.name in ("ret", "exit", "trap"):
         jumps = []
     else:
         return following
-    jumps = [jump for jump in jumps if jump < len(kernel.instructions)]
+    jumps = [jump for jump in jumps if jump < len(entry.instructions)]
     return jumps + following if instruction.predicate else jumps
 
 
-def live_before(kernel: Kernel) -> list[frozenset[str]]:
+def live_before(entry: Entry) -> list[frozenset[str]]:
     """For each instruction, and the end, the registers whose values may still be read: the usual backward analysis."""
-    count = len(kernel.instructions)
-    uses = [written_and_read(instruction, kernel.registers) for instruction in kernel.instructions]
-    follow = [successors(kernel, index) for index in range(count)]
+    count = len(entry.instructions)
+    uses = [written_and_read(instruction, entry.registers) for instruction in entry.instructions]
+    follow = [successors(entry, index) for index in range(count)]
     live: list[frozenset[str]] = [frozenset()] * (count + 1)
     changed = True
     while changed:
@@ -54,7 +54,7 @@ def live_before(kernel: Kernel) -> list[frozenset[str]]:
         for index in range(count - 1, -1, -1):
             after = frozenset().union(*(live[next_] for next_ in follow[index]))
             written, read = uses[index]
-            if kernel.instructions[index].predicate:
+            if entry.instructions[index].predicate:
                 written = set()  # where the predicate is false, the old value stays
             now = (after - written) | read
             if now != live[index]:

@@ -30,9 +30,9 @@ class Memory:
 
     def add(self, address: int, size: int) -> None:
         """An array of `size` bytes lies at this address from now on. ValueError if another one does already."""
-        place = bisect_left(self._starts, address + max(size, 1)) - 1
-        if place >= 0 and self._starts[place] + max(self._sizes[self._starts[place]], 1) > address:
-            raise ValueError(f"allocation {address:#x} of {size} bytes overlaps that at {self._starts[place]:#x}")
+        before = bisect_left(self._starts, address + max(size, 1)) - 1
+        if before >= 0 and self._starts[before] + max(self._sizes[self._starts[before]], 1) > address:
+            raise ValueError(f"allocation {address:#x} of {size} bytes overlaps that at {self._starts[before]:#x}")
         insort(self._starts, address)
         self._sizes[address] = size
 
@@ -45,10 +45,10 @@ class Memory:
 
     def find(self, address: int) -> tuple[int, int] | None:
         """(start, size) of the allocation that this address lies in, or None."""
-        place = bisect_right(self._starts, address) - 1
-        if place < 0:
+        before = bisect_right(self._starts, address) - 1
+        if before < 0:
             return None
-        start = self._starts[place]
+        start = self._starts[before]
         return (start, self._sizes[start]) if address < start + max(self._sizes[start], 1) else None
 
     def addresses_in(self, addresses: list[int]) -> list[int]:

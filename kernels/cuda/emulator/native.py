@@ -13,7 +13,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from .parser import Kernel
+from .parser import Entry
 from .translate import NAME, Translation, translate
 
 # Of the passes over the code, and of the choice of machine instructions: from 0, fast to compile, to 3. Checked kernels
@@ -31,7 +31,7 @@ def _machine(level: int) -> Any:
 
 
 class Native:
-    """A compiled kernel: the addresses of its function and of its variables, and what the scheduler must know."""
+    """A compiled entry: the addresses of its function and of its variables, and what the scheduler must know."""
 
     def __init__(self, code: bytes, translation: Translation, symbols: Mapping[str, int]) -> None:
         for name, address in symbols.items():
@@ -44,17 +44,17 @@ class Native:
         self.variables = {name: self._engine.get_global_value_address(name) for name in translation.variables}
 
 
-def compile_kernel(
-    kernel: Kernel, ptx: str, checked: bool, symbols: Mapping[str, int], cache_folder: Path | None
+def compile_entry(
+    entry: Entry, ptx: str, checked: bool, symbols: Mapping[str, int], cache_folder: Path | None
 ) -> Native:
     """Translate and compile, or take what an earlier process left in the folder for this PTX on such a processor."""
     if cache_folder is None:
-        translation = translate(kernel, checked)
+        translation = translate(entry, checked)
         return Native(_compile(translation.code, checked), translation, symbols)
     stem = cache_folder / _key(ptx, checked)
     found = _read(stem)
     if found is None:
-        translation = translate(kernel, checked)
+        translation = translate(entry, checked)
         found = _compile(translation.code, checked), translation
         _write(stem, *found)
     return Native(*found, symbols)

@@ -1,4 +1,4 @@
-"""PTX text -> a Kernel: its parameters, variables, registers and a flat list of instructions."""
+"""PTX text -> an Entry: its parameters, variables, registers and a flat list of instructions."""
 
 import re
 import struct
@@ -19,7 +19,7 @@ class Instruction:
     predicate "%p1", negated True.
     """
 
-    number: int  # its place in the kernel's list
+    number: int  # its index in the entry's list
     line: int
     text: str
     name: str
@@ -55,7 +55,9 @@ class Variable:
 
 
 @dataclass
-class Kernel:
+class Entry:
+    """A kernel as PTX has it, an `.entry`, taken apart."""
+
     name: str
     target: str  # "sm_80"
     parameters: dict[str, Parameter] = field(default_factory=dict)
@@ -86,7 +88,7 @@ def _blank(match: re.Match[str]) -> str:
     return re.sub(r"[^\n]", " ", match[0])
 
 
-def parse(ptx: str) -> Kernel:
+def parse(ptx: str) -> Entry:
     """Take apart PTX with one kernel (`.entry`). Raises PtxError, with the line, where it is not understood."""
     text = re.sub(r"//[^\n]*|/\*.*?\*/", _blank, ptx, flags=re.DOTALL)  # lines keep their numbers
     text = _NO_MEANING.sub(_blank, text)
@@ -100,20 +102,20 @@ def parse(ptx: str) -> Kernel:
     entries = list(_ENTRY.finditer(text))
     if len(entries) != 1:
         raise PtxError(f"one kernel (.entry) expected, {len(entries)} found")
-    entry, target = entries[0], re.search(r"\.target\s+(\w+)", text)
+    found, target = entries[0], re.search(r"\.target\s+(\w+)", text)
     end = text.rfind("}")
-    if end < entry.end():
-        raise PtxError("the kernel does not end: no closing brace", line(entry.start()), entry[1])
-    kernel = Kernel(entry[1], target[1] if target else "")
-    _parameters(kernel, entry[2], line(entry.start(2)))
-    if bounds := re.search(r"\.maxntid\s+([\d\s,]+)", entry[3]):
-        kernel.most_threads = prod(int(size) for size in bounds[1].split(","))
-    head, body = text[: entry.start()], text[entry.end() : end]
+    if end < found.end():
+        raise PtxError("the kernel does not end: no closing brace", line(found.start()), found[1])
+    entry = Entry(found[1], target[1] if target else "")
+    _parameters(entry, found[2], line(found.start(2)))
+    if bounds := re.search(r"\.maxntid\s+([\d\s,]+)", found[3]):
+        entry.most_threads = prod(int(size) for size in bounds[1].split(","))
+    head, body = text[: found.start()], text[found.end() : end]
     for match in _VARIABLE.finditer(head):
-        _variable(kernel, match, line(match.start()))
-    _Body(kernel).parse(body, lambda position: line(entry.end() + position))
-    _place_dynamic_shared(kernel)
-    return kernel
+        _variable(entry, match, line(match.start()))
+    _Body(entry).parse(body, lambda position: line(found.end() + position))
+    _put_dynamic_shared(entry)
+    return entry
 
 
 def _type(name: str, line: int, text: str) -> PtxType:
@@ -122,18 +124,18 @@ def _type(name: str, line: int, text: str) -> PtxType:
     return TYPES[name]
 
 
-def _parameters(kernel: Kernel, text: str, line: int) -> None:
+def _parameters(entry: Entry, text: str, line: int) -> None:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         match = _PARAMETER.fullmatch(part)
         if not match or match[3]:
             raise PtxError("only parameters that are one number or pointer are known", line, part)
         type_ = _type(match[1], line, part)
-        offset = -(-struct.calcsize(kernel.format) // type_.size) * type_.size
-        kernel.parameters[match[2]] = Parameter(offset, type_)
-        kernel.format += struct_letter(type_)
+        offset = -(-struct.calcsize(entry.format) // type_.size) * type_.size
+        entry.parameters[match[2]] = Parameter(offset, type_)
+        entry.format += struct_letter(type_)
 
 
-def _variable(kernel: Kernel, match: re.Match[str], line: int) -> None:
+def _variable(entry: Entry, match: re.Match[str], line: int) -> None:
     space, align_text, type_name, name, dimensions, values = match.groups()
     type_ = _type(type_name, line, match[0])
     align = max(int(align_text or 1), type_.size)
@@ -143,23 +145,23 @@ def _variable(kernel: Kernel, match: re.Match[str], line: int) -> None:
         size *= count
     offset, data = 0, None
     if space == "shared":
-        offset = -(-kernel.shared_size // align) * align
-        kernel.shared_size = offset + size
+        offset = -(-entry.shared_size // align) * align
+        entry.shared_size = offset + size
     elif space == "local":
-        offset = -(-kernel.local_size // align) * align
-        kernel.local_size = offset + size
+        offset = -(-entry.local_size // align) * align
+        entry.local_size = offset + size
     else:
         data = _data(values, type_, line).ljust(size, b"\0")
-    kernel.variables[name] = Variable(space, size, align, offset, data)
+    entry.variables[name] = Variable(space, size, align, offset, data)
 
 
-def _place_dynamic_shared(kernel: Kernel) -> None:
+def _put_dynamic_shared(entry: Entry) -> None:
     """Arrays without a size begin where the static shared memory ends, wherever they are declared."""
-    for name, variable in kernel.variables.items():
+    for name, variable in entry.variables.items():
         if variable.space == "shared" and not variable.size:
             align = max(variable.align, 16)
-            kernel.shared_size = -(-kernel.shared_size // align) * align
-            kernel.variables[name] = replace(variable, offset=kernel.shared_size)
+            entry.shared_size = -(-entry.shared_size // align) * align
+            entry.variables[name] = replace(variable, offset=entry.shared_size)
 
 
 def _data(values: str | None, type_: PtxType, line: int) -> bytes:
@@ -174,19 +176,19 @@ def _data(values: str | None, type_: PtxType, line: int) -> bytes:
 
 
 class _Body:
-    """Reads what stands between a kernel's braces. Braces within open a scope that may declare registers of its own."""
+    """Reads what stands between an entry's braces. Braces within open a scope that may declare registers of its own."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-        self.scopes: list[dict[str, str]] = [{}]  # a register's name in the text -> its name in the kernel
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.scopes: list[dict[str, str]] = [{}]  # a register's name in the text -> its name in the entry
 
     def parse(self, text: str, line_of) -> None:
         for position, kind, piece in self._pieces(text, line_of):
             line = line_of(position)
             if kind == "label":
-                if piece in self.kernel.labels:
+                if piece in self.entry.labels:
                     raise PtxError("label defined twice", line, piece)
-                self.kernel.labels[piece] = len(self.kernel.instructions)
+                self.entry.labels[piece] = len(self.entry.instructions)
             elif kind == "{":
                 self.scopes.append({})
             elif kind == "}":
@@ -196,7 +198,7 @@ class _Body:
             elif piece.startswith("."):
                 self._directive(piece, line)
             else:
-                self.kernel.instructions.append(self._instruction(piece, line))
+                self.entry.instructions.append(self._instruction(piece, line))
         if len(self.scopes) != 1:
             raise PtxError("a brace is not closed")
         self._check_labels()
@@ -232,23 +234,23 @@ class _Body:
                 else:
                     self._declare(name, type_)
         elif match := _VARIABLE.fullmatch(text):
-            _variable(self.kernel, match, line)
+            _variable(self.entry, match, line)
         elif match := re.fullmatch(r"\.branchtargets\s+(.*);", text, re.DOTALL):
-            names = [name for name, index in self.kernel.labels.items() if index == len(self.kernel.instructions)]
+            names = [name for name, index in self.entry.labels.items() if index == len(self.entry.instructions)]
             targets = tuple(target.strip() for target in match[1].split(","))
-            self.kernel.branch_tables |= dict.fromkeys(names, targets)
+            self.entry.branch_tables |= dict.fromkeys(names, targets)
         else:
             raise PtxError("directive not known", line, text)
 
     def _declare(self, name: str, type_: PtxType) -> None:
         unique = name
-        while unique in self.kernel.registers:  # an inner scope may use a name again
+        while unique in self.entry.registers:  # an inner scope may use a name again
             unique += "'"
         self.scopes[-1][name] = unique
-        self.kernel.registers[unique] = type_
+        self.entry.registers[unique] = type_
 
     def _resolve(self, text: str) -> str:
-        """The operand with the names that its registers have in the kernel."""
+        """The operand with the names that its registers have in the entry."""
 
         def name(match: re.Match[str]) -> str:
             return next((scope[match[0]] for scope in reversed(self.scopes) if match[0] in scope), match[0])
@@ -266,14 +268,14 @@ class _Body:
         operands = tuple(self._resolve(operand) for operand in _OPERAND.findall(match[4]))
         predicate = self._resolve(match[2]) if match[2] else None
         text = " ".join(text.split())
-        number = len(self.kernel.instructions)
+        number = len(self.entry.instructions)
         return Instruction(number, line, text, name, tuple(parts), tuple(types), operands, predicate, bool(match[1]))
 
     def _check_labels(self) -> None:
-        for targets in self.kernel.branch_tables.values():
+        for targets in self.entry.branch_tables.values():
             for target in targets:
-                if target not in self.kernel.labels:
+                if target not in self.entry.labels:
                     raise PtxError(f"label {target} does not exist")
-        for instruction in self.kernel.instructions:
-            if instruction.name == "bra" and instruction.operands[0] not in self.kernel.labels:
+        for instruction in self.entry.instructions:
+            if instruction.name == "bra" and instruction.operands[0] not in self.entry.labels:
                 raise instruction.error(f"label {instruction.operands[0]} does not exist")

@@ -1,4 +1,4 @@
-"""A kernel that is ready to run, and its runs."""
+"""A kernel's program: its PTX, ready to run on this processor, and its runs."""
 
 import os
 import struct
@@ -16,9 +16,10 @@ from .explain import explain, readable
 from .faults import KernelFault
 from .layout import LAUNCH_WORDS
 from .memory import Memory
-from .native import compile_kernel
+from .native import compile_entry
 from .parser import parse
 from .schedule import run_blocks
+from .whereabouts import Arguments
 
 MOST_THREADS = 1024
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
@@ -31,16 +32,19 @@ WORTH_A_THREAD = 1 << 14  # threads of the grid: below, one core is as fast
 class Program:
     """One kernel's PTX, compiled for this processor. Made by `emulator.load`."""
 
-    def __init__(self, ptx: str, checked: bool, cache_folder: Path | None) -> None:
+    def __init__(self, ptx: str, checked: bool, cache_folder: Path | None, names: tuple[str, ...]) -> None:
         self.checked = checked
-        self.kernel = parse(ptx)
-        self.name = readable(self.kernel.name)
+        self.entry = parse(ptx)
+        self.name = readable(self.entry.name)
         #: The packed parameters, as the struct module describes them: "@QQIf".
-        self.parameters = self.kernel.format
-        if self.kernel.shared_size > MOST_STATIC_SHARED:
-            size, most = self.kernel.shared_size, MOST_STATIC_SHARED
+        self.parameters = self.entry.format
+        self.names = names or tuple(f"parameter {number}" for number in range(len(self.entry.parameters)))
+        if len(self.names) != len(self.entry.parameters):
+            raise ValueError(f"{self.name}: {len(names)} names came for {len(self.entry.parameters)} parameters")
+        if self.entry.shared_size > MOST_STATIC_SHARED:
+            size, most = self.entry.shared_size, MOST_STATIC_SHARED
             self._refuse("shared memory", f"{size} bytes of static shared memory, at most {most} fit")
-        native = compile_kernel(self.kernel, ptx, checked, symbols(), cache_folder)
+        native = compile_entry(self.entry, ptx, checked, symbols(), cache_folder)
         self._native, self._translation = native, native.translation
         self._stops = np.array([(0, 0), *native.translation.stops], np.int32).reshape(-1, 2)
 
@@ -85,12 +89,12 @@ class Program:
             self._refuse("launch", f"a grid of {tuple(grid)} blocks: from 1 to {MOST_BLOCKS} expected")
         threads = block[0] * block[1] * block[2]
         fits = all(0 < size <= most for size, most in zip(block, MOST_THREADS_ALONG, strict=True))
-        most = min(MOST_THREADS, self.kernel.most_threads or MOST_THREADS)
+        most = min(MOST_THREADS, self.entry.most_threads or MOST_THREADS)
         if not fits or threads > most:
             self._refuse("launch", f"a block of {tuple(block)} threads: at most {most} fit")
-        room = MOST_SHARED.get(self.kernel.target, min(MOST_SHARED.values())) - self.kernel.shared_size
-        if not 0 <= shared_bytes <= room:
-            self._refuse("shared memory", f"{shared_bytes} bytes of dynamic shared memory, at most {room} fit")
+        left = MOST_SHARED.get(self.entry.target, min(MOST_SHARED.values())) - self.entry.shared_size
+        if not 0 <= shared_bytes <= left:
+            self._refuse("shared memory", f"{shared_bytes} bytes of dynamic shared memory, at most {left} fit")
 
     def _refuse(self, kind: str, message: str) -> None:
         raise KernelFault(f"{kind}: {message}; kernel {self.name}", kind=kind, kernel=self.name)
@@ -106,7 +110,7 @@ class Program:
         board[layout.SHARED_SHADOW] = shadow.ctypes.data
         board[layout.CONTEXTS] = run.contexts.ctypes.data
         board[layout.CONTEXT_BYTES] = self._translation.context_bytes
-        board[layout.LOCAL_OFFSET], board[layout.LOCAL_SIZE] = self._translation.local_offset, self.kernel.local_size
+        board[layout.LOCAL_OFFSET], board[layout.LOCAL_SIZE] = self._translation.local_offset, self.entry.local_size
         units = self._translation.units
         board[layout.GLOBAL_SHIFT], board[layout.SHARED_SHIFT] = (unit.bit_length() - 1 for unit in units)
         run.blocks(0, blocks, backward)
@@ -126,7 +130,7 @@ class Program:
         unit = self._translation.units[0]
         rows, shadows = [memory.table(pointers, unit)], []
         for name, address in self._native.variables.items():
-            variable = self.kernel.variables[name]
+            variable = self.entry.variables[name]
             shadow = np.zeros((variable.size // unit + 2) * layout.SHADOW_WORDS, np.int32)
             shadows.append(shadow)
             row = (address, address + variable.size, shadow.ctypes.data, variable.space != "const")
@@ -138,7 +142,7 @@ class Program:
         """Whether the kernel loads words that could be addresses."""
         return any(
             i.name == "ld" and "global" in i.modifiers and any(type_.name in ("u64", "b64") for type_ in i.types)
-            for i in self.kernel.instructions
+            for i in self.entry.instructions
         )
 
     def _run_parallel(self, runs: "list[_Run]", blocks: int, backward: bool) -> None:
@@ -160,7 +164,8 @@ class Program:
     def _raise(self, run: "_Run", ranges: np.ndarray | None = None) -> None:
         if run.board[layout.FAULTS]:
             values = struct.unpack(self.parameters, run.packed)
-            raise explain(self.kernel, run.board, run.block, run.grid, run.shared, run.epochs, ranges, values)
+            arguments = None if ranges is None else Arguments(values, self.names, ranges)
+            raise explain(self.entry, run.board, run.block, run.grid, run.shared, run.epochs, arguments)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A Kernel -> LLVM's intermediate code.
+"""An Entry -> LLVM's intermediate code.
 
 All threads of a block go through one function, `step`, one after the other; each runs until it is done or must wait for
 others: a *stop*. There it saves the registers that are still needed into its context and names the stop; when the
@@ -17,7 +17,7 @@ from .emitter import HANDLERS, I1, I8, I32, I64, POINTER, VOID, Emitter, Value, 
 from .faults import PtxError
 from .instructions import KNOWN
 from .liveness import CARRY, live_before, written_and_read
-from .parser import Instruction, Kernel
+from .parser import Entry, Instruction
 
 NAME = "emulated.step"  # a dot: no name of PTX
 _ALIGN = 16
@@ -25,20 +25,20 @@ _ALIGN = 16
 
 @dataclass(frozen=True)
 class Translation:
-    """What the kernel became, and what the scheduler must know about it."""
+    """What an entry became, and what the scheduler must know about it."""
 
     code: str  # LLVM's
     stops: list[tuple[int, int]]  # (kind, number of the instruction) of each, counted from 1
     context_bytes: int  # of each thread
     local_offset: int  # of the local memory in it
     shared_size: int  # bytes of static shared memory
-    variables: list[str]  # the kernel's global and constant ones, symbols of the code
+    variables: list[str]  # the entry's global and constant ones, symbols of the code
     units: tuple[int, int]  # the smallest access to global and to shared memory, in bytes, at most 4
 
 
-def check_known(kernel: Kernel) -> None:
+def check_known(entry: Entry) -> None:
     """Refuse, by name and line, instructions that are not in the list."""
-    for i in kernel.instructions:
+    for i in entry.instructions:
         known = KNOWN.get(i.name)
         if known is None:
             raise i.error(f"instruction {i.name} is not known")
@@ -52,17 +52,17 @@ def check_known(kernel: Kernel) -> None:
             raise i.error(f"instruction {i.opcode} lacks a type")
 
 
-def translate(kernel: Kernel, checked: bool) -> Translation:
-    check_known(kernel)
-    return _Translator(kernel, checked).run()
+def translate(entry: Entry, checked: bool) -> Translation:
+    check_known(entry)
+    return _Translator(entry, checked).run()
 
 
 class _Translator:
-    def __init__(self, kernel: Kernel, checked: bool) -> None:
-        self.kernel, self.checked = kernel, checked
+    def __init__(self, entry: Entry, checked: bool) -> None:
+        self.entry, self.checked = entry, checked
         self.module = ir.Module(NAME)
-        self.emitter = Emitter(kernel, self.module, checked)
-        self.live = live_before(kernel)
+        self.emitter = Emitter(entry, self.module, checked)
+        self.live = live_before(entry)
         self.stops: list[tuple[int, int]] = []
         self.context_end = 4 * layout.SAVED  # of what has been saved so far, in bytes
 
@@ -75,18 +75,18 @@ class _Translator:
         for name in names[:4]:
             self.arguments[name].add_attribute("noalias")
         self._loop_over_threads()
-        for instruction in self.kernel.instructions:
+        for instruction in self.entry.instructions:
             self._enter(instruction.number)
             self._instruction(instruction)
-        self._enter(len(self.kernel.instructions))
+        self._enter(len(self.entry.instructions))
         if not self.builder.block.is_terminated:
             self._exit()
         self._finish_loop()
         local_offset = -(-self.context_end // _ALIGN) * _ALIGN
-        context_bytes = local_offset + -(-self.kernel.local_size // _ALIGN) * _ALIGN
+        context_bytes = local_offset + -(-self.entry.local_size // _ALIGN) * _ALIGN
         self.sizes.initializer = ir.Constant(self.sizes.value_type, [context_bytes, local_offset])
         return Translation(
-            str(self.module), self.stops, context_bytes, local_offset, self.kernel.shared_size, variables, self._units()
+            str(self.module), self.stops, context_bytes, local_offset, self.entry.shared_size, variables, self._units()
         )
 
     @property
@@ -95,10 +95,10 @@ class _Translator:
 
     def _variables(self) -> list[str]:
         """Global and constant memory that the PTX brings along, as far as it is used."""
-        used = " ".join(" ".join(i.operands) for i in self.kernel.instructions)
-        names = [name for name, v in self.kernel.variables.items() if v.data is not None and name in used]
+        used = " ".join(" ".join(i.operands) for i in self.entry.instructions)
+        names = [name for name, v in self.entry.variables.items() if v.data is not None and name in used]
         for name in names:
-            variable = self.kernel.variables[name]
+            variable = self.entry.variables[name]
             assert variable.data is not None
             type_ = ir.ArrayType(I8, max(variable.size, 1))
             symbol = ir.GlobalVariable(self.module, type_, name)
@@ -110,7 +110,7 @@ class _Translator:
         return names
 
     def _units(self) -> tuple[int, int]:
-        accesses = [i for i in self.kernel.instructions if i.name in ("ld", "st", "atom", "red", "ldu")]
+        accesses = [i for i in self.entry.instructions if i.name in ("ld", "st", "atom", "red", "ldu")]
         generic = [i.types[0].size for i in accesses if not {"global", "shared", "local", "param"} & {*i.modifiers}]
         sizes = {
             space: [i.types[0].size for i in accesses if space in i.modifiers] + generic
@@ -133,10 +133,10 @@ class _Translator:
         left = self.left_slot = self.builder.alloca(I32)
         self.builder.store(a["first"], self.thread_slot)
         self.builder.store(a["count"], left)
-        for name, type_ in self.kernel.registers.items():
+        for name, type_ in self.entry.registers.items():
             e.registers[name] = self.builder.alloca(llvm_type(type_))
         e.registers[CARRY] = self.builder.alloca(I1)
-        sizes = [self.builder.load(self._place(self.sizes, 8 * k), typ=I64) for k in (0, 1)]
+        sizes = [self.builder.load(self._at(self.sizes, 8 * k), typ=I64) for k in (0, 1)]
         self.builder.branch(self.loop)
 
         self.builder.position_at_end(self.loop)
@@ -162,8 +162,8 @@ class _Translator:
         state = self._word(self.context, layout.STATE)
         self.jump = self.builder.switch(state, self.next_)  # those that wait, or are done, are passed over
 
-        count = len(self.kernel.instructions)
-        self.blocks = {index: self.function.append_basic_block() for index in {*self.kernel.labels.values(), 0, count}}
+        count = len(self.entry.instructions)
+        self.blocks = {index: self.function.append_basic_block() for index in {*self.entry.labels.values(), 0, count}}
         self.jump.add_case(constant(I32, 0), self.blocks[0])
         self.builder.position_at_end(self.blocks[0])
 
@@ -177,14 +177,14 @@ class _Translator:
         self.builder.position_at_end(self.done)
         self.builder.ret_void()
 
-    def _place(self, base: Value, offset: int) -> Value:
+    def _at(self, base: Value, offset: int) -> Value:
         return self.builder.gep(base, [constant(I64, offset)], source_etype=I8)
 
     def _word(self, base: Value, word: int) -> Value:
-        return self.builder.load(self._place(base, 4 * word), typ=I32)
+        return self.builder.load(self._at(base, 4 * word), typ=I32)
 
     def _set_word(self, word: int, value: Value) -> None:
-        self.builder.store(value, self._place(self.context, 4 * word))
+        self.builder.store(value, self._at(self.context, 4 * word))
 
     def _special(self, launch: list[Value]) -> dict[str, Value]:
         """The special registers' values."""
@@ -224,7 +224,7 @@ class _Translator:
     def _instruction(self, i: Instruction) -> None:
         after = None
         if i.predicate:
-            condition = self.emitter.read(i.predicate, self.kernel.registers[i.predicate], i)
+            condition = self.emitter.read(i.predicate, self.entry.registers[i.predicate], i)
             condition = self.builder.not_(condition) if i.negated else condition
             do, after = self.function.append_basic_block(), self.function.append_basic_block()
             self.builder.cbranch(condition, do, after)
@@ -253,10 +253,10 @@ class _Translator:
 
     def _control(self, i: Instruction) -> None:
         if i.name == "bra":
-            self._branch(i, self.kernel.labels[i.operands[0]])
+            self._branch(i, self.entry.labels[i.operands[0]])
         elif i.name == "brx":
-            index = self.emitter.read(i.operands[0], self.kernel.registers[i.operands[0]], i)
-            targets = [self.kernel.labels[name] for name in self.kernel.branch_tables[i.operands[1]]]
+            index = self.emitter.read(i.operands[0], self.entry.registers[i.operands[0]], i)
+            targets = [self.entry.labels[name] for name in self.entry.branch_tables[i.operands[1]]]
             if min(targets) <= i.number:
                 self._count_down(i)
             table = self.builder.switch(index, self.blocks[targets[-1]])
@@ -276,9 +276,9 @@ class _Translator:
         """Before going back, in checked mode: threads that do so too often are stuck."""
         if not self.checked:
             return
-        place = self._place(self.arguments["board"], 8 * layout.BUDGET)
-        left = self.builder.sub(self.builder.load(place, typ=I64), constant(I64, 1))
-        self.builder.store(left, place)
+        budget = self._at(self.arguments["board"], 8 * layout.BUDGET)
+        left = self.builder.sub(self.builder.load(budget, typ=I64), constant(I64, 1))
+        self.builder.store(left, budget)
         spent = self.builder.icmp_signed("<", left, constant(I64, 0))
         self.emitter.fault_if(spent, layout.ENDLESS, i)
         with self.builder.if_then(spent, likely=False):
@@ -295,16 +295,16 @@ class _Translator:
         words = {"value": layout.VALUE, "second": layout.SECOND, "third": layout.THIRD, "mask": layout.MASK}
         for name, value in operands.items():
             self._set_word(words[name], value)
-        written, _ = written_and_read(i, self.kernel.registers)
+        written, _ = written_and_read(i, self.entry.registers)
         keep = sorted(self.live[i.number + 1] - written, key=self._save_order)
-        places, offset = {}, 4 * layout.SAVED
+        kept_at, offset = {}, 4 * layout.SAVED
         for name in keep:
             slot = self.emitter.registers[name]
-            size = 1 if name == CARRY else self.kernel.registers[name].size
+            size = 1 if name == CARRY else self.entry.registers[name].size
             offset = -(-offset // size) * size
-            places[name], offset = offset, offset + size
+            kept_at[name], offset = offset, offset + size
             value = self.builder.load(slot, typ=slot.allocated_type)
-            self.builder.store(value, self._place(self.context, places[name]))
+            self.builder.store(value, self._at(self.context, kept_at[name]))
         self.context_end = max(self.context_end, offset)
         self._set_word(layout.STATE, constant(I32, -number))
         self.builder.branch(self.next_)
@@ -312,13 +312,13 @@ class _Translator:
         resumed = self.function.append_basic_block()
         self.jump.add_case(constant(I32, number), resumed)
         self.builder.position_at_end(resumed)
-        for name, place in places.items():
+        for name, offset in kept_at.items():
             slot = self.emitter.registers[name]
-            self.builder.store(self.builder.load(self._place(self.context, place), typ=slot.allocated_type), slot)
+            self.builder.store(self.builder.load(self._at(self.context, offset), typ=slot.allocated_type), slot)
         return self._word(self.context, layout.RESULT), self._word(self.context, layout.FLAG)
 
     def _save_order(self, name: str) -> tuple[int, str, int]:
         """Large ones first, then as they are numbered: neighbours can be saved together."""
-        size = 1 if name == CARRY else self.kernel.registers[name].size
+        size = 1 if name == CARRY else self.entry.registers[name].size
         digits = "".join(filter(str.isdigit, name))
         return -size, name.rstrip("0123456789'"), int(digits or 0)

@@ -103,9 +103,6 @@ class FakeDriver:
         inside = any(start <= address < start + len(block) for start, block in self.blocks.items())
         return (OK, 0) if inside else (CUresult.CUDA_ERROR_INVALID_VALUE, None)
 
-    def cuMemGetInfo(self) -> Any:
-        return self._here(), self.room - sum(map(len, self.blocks.values())), self.room
-
     def cuMemcpyHtoDAsync(self, target: int, source: int, nbytes: int, stream: Any) -> Any:
         ctypes.memmove(target, source, nbytes)
         return (self._here(),)

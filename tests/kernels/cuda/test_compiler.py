@@ -16,9 +16,11 @@ from minicnn.kernels.cuda import assembler, compiler  # noqa: E402
 from minicnn.kernels.cuda.compiler import Kernel, Variant  # noqa: E402
 from minicnn.kernels.cuda.define import device  # noqa: E402
 from minicnn.kernels.cuda.devices import open_device  # noqa: E402
-from minicnn.kernels.cuda.emulated import mode  # noqa: E402
+from minicnn.kernels.cuda.emulated import Emulated, mode  # noqa: E402
 from minicnn.kernels.cuda.intrinsics import position  # noqa: E402
-from minicnn.kernels.cuda.launcher import launch  # noqa: E402
+from minicnn.kernels.cuda.launcher import Device, launch  # noqa: E402
+from minicnn.kernels.cuda.matmul import add_parts  # noqa: E402
+from minicnn.kernels.cuda.memory import DeviceArray, to_device, to_numpy  # noqa: E402
 
 CAPABILITIES = (7, 0), (8, 0), (9, 0)
 
@@ -189,9 +191,74 @@ def test_a_signature_must_be_the_functions(signature: str, message: str, monkeyp
         _ = made(signature, monkeypatch)(np.float32).parameters
 
 
+def test_settings_must_be_those_of_the_function_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = made("x: real*, n: u32", monkeypatch)
+    with pytest.raises(TypeError, match="<kernel nothing>: 2 settings came, .* expected 1: real"):
+        kernel(np.float32, 4)
+    with pytest.raises(TypeError, match="the setting real is the type of x, expected one such as .* got 'float32'"):
+        _ = kernel("float32").parameters
+
+
+def test_a_kernel_needs_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"expected a variant, .* scale\(np.float32\), got <kernel nothing>"):
+        launch(made("x: real*, n: u32", monkeypatch), 1, on_emulator(np.float32), 3)
+
+
+def test_blocks_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"nothing_float32: blocks: expected an int, .* got 0\.5"):
+        launch(made("x: real*, n: u32", monkeypatch)(np.float32), 0.5, on_emulator(np.float32), 3)  # type: ignore
+
+
+def test_a_function_typed_at_a_prompt_is_refused() -> None:
+    space: dict[str, Any] = {"__name__": "prompt"}
+    exec("def typed(real):\n    def typed(x, y, n):\n        x[n] = y[n]\n    return typed\n", space)
+    with pytest.raises(OSError, match="typed: PTX is known by the source .* write the function into a file"):
+        new(space["typed"]).compiled((8, 0))
+
+
 def test_a_launch_without_an_array_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match="none of the arguments is a DeviceArray .* got ndarray, int"):
         launch(made("x: real*, n: u32", monkeypatch)(np.float32), 1, np.zeros(3, np.float32), 3)
+
+
+def on_emulator(dtype: Any) -> DeviceArray:
+    return to_device(np.zeros(3, dtype), open_device("emulator"))
+
+
+@pytest.mark.parametrize(("x", "n", "message"), [
+    (np.float64, 3, "nothing_float32: x is an array of float64, expected float32"),
+    (np.int32, 3, "nothing_float32: x is an array of int32, expected float32"),
+    (np.zeros(3, np.float32), np.float32, "x is of type ndarray, expected a DeviceArray of float32"),
+    (np.float32, np.uint32, r"n is an array, expected a number \(uint32\)")])
+def test_arguments_are_held_against_the_signature(x: Any, n: Any, message: str,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """x, n: a type: of an array on the device."""
+    arguments = [on_emulator(one) if isinstance(one, type) else one for one in (x, n)]
+    with pytest.raises(TypeError, match=message):
+        launch(made("x: real*, n: u32", monkeypatch)(np.float32), 1, *arguments)
+
+
+def test_too_few_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"nothing_float32: 1 arguments came, expected 2: x: real\*, n: u32"):
+        launch(made("x: real*, n: u32", monkeypatch)(np.float32), 1, on_emulator(np.float32))
+
+
+def test_arrays_of_two_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, n = (to_device(np.zeros(3, np.float32), Device(Emulated())) for _ in range(2))
+    with pytest.raises(ValueError, match="n is on emulator, arrays before it on emulator"):
+        launch(made("x: real*, n: real*", monkeypatch)(np.float32), 1, x, n)
+
+
+def test_bools_are_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = to_device(np.array([True, True]), open_device("emulator"))
+    launch(made("x: real*, n: u32", monkeypatch)(np.bool_), 1, x, 1)
+    assert to_numpy(x).tolist() == [True, False]
+
+
+def test_only_kernels_of_others_are_looked_at() -> None:
+    """Arrays for those of the package are held against a contract, once for all calls of a kind."""
+    variant = add_parts(np.float32)
+    assert variant.has_launch_rule and not new().has_launch_rule
 
 
 def test_a_device_has_its_full_name() -> None:

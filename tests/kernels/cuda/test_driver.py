@@ -3,6 +3,7 @@
 import gc
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -219,7 +220,7 @@ def test_lent_memory_waits_for_whoever_borrowed_it(gpu: Device, monkeypatch: pyt
 def test_errors_name_the_device_and_the_reason(gpu: Device) -> None:
     compiled = SCALE(np.float32).compiled((8, 6))
     with pytest.raises(driver.DriverError, match="cuda:0: CUDA_ERROR_NOT_FOUND"):
-        gpu.backend.load(type(compiled)("another", compiled.ptx, compiled.packing))
+        gpu.backend.load(replace(compiled, name="another"))
 
 
 def test_the_driver_gets_machine_code_where_ptxas_is(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:

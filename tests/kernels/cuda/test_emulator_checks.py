@@ -161,9 +161,9 @@ def test_a_race_is_told_with_both_threads_and_the_address():
                   "@%p ld.shared.f32 %f, [pool+128];")  # fmt: skip
     assert (found.thread, found.other_thread) == ((35, 0, 0), (7, 0, 0))
     assert (found.block, found.other_block) == ((0, 0, 0), (0, 0, 0))
-    assert (found.address, found.count) == ("byte 128 of shared memory", 1)
+    assert (found.address, found.count) == ("4 bytes at 128 of shared memory", 1)
     assert str(found).startswith(
-        "shared race: thread (35,0,0) reads byte 128 of shared memory, which thread (7,0,0) wrote since the last "
+        "shared race: thread (35,0,0) reads 4 bytes at 128 of shared memory, which thread (7,0,0) wrote since the last "
         "barrier; "
         f"block (0,0,0); PTX line {found.line}: @%p ld.shared.f32 %f, [pool+128]; kernel kernel"
     )
@@ -187,10 +187,47 @@ def test_a_race_between_blocks_names_both():
     assert found.count == 2
 
 
-def test_an_address_is_told_by_its_allocation():
-    found = fault("ld.global.f32 %f, [%x+8];")
-    assert found.address is not None and found.address.endswith("of 256 bytes (parameter 0) + 256")
-    assert (found.thread, found.count) == ((62, 0, 0), 2)
+X, Y = "parameter 0", "parameter 1"
+
+
+@pytest.mark.parametrize(
+    ("body", "address", "thread"),
+    [
+        ("ld.global.f32 %f, [%x+8];", f"4 bytes at 256 of {X}, past its 256 bytes", 62),
+        ("st.global.f32 [%y+-4], %f;", f"4 bytes at -4 of {Y}, before its 256 bytes", 0),
+        ("st.global.v2.f32 [%y+4], {%f, %f};", f"8 bytes at 4 of {Y}", 0),  # misaligned
+        ("st.shared.f32 [%s+4], %f;", "4 bytes at 256 of shared memory, past its 256 bytes", 63),
+        # What is far away may lie in the other array, or behind it: it is told by the one that was meant.
+        ("st.global.f32 [%y+1048576], %f;", f"4 bytes at 1048576 of {Y}, past its 256 bytes", 0),
+        ("ld.global.f32 %f, [%x+1048576];", f"4 bytes at 1048576 of {X}, past its 256 bytes", 0),
+        ("setp.lt.u32 %p, %t, 40; selp.b64 %d, %y, %x, %p; ld.global.f32 %f, [%d+4];",
+         f"4 bytes at 256 of {X}, past its 256 bytes", 63),
+        ("mov.u64 %d, 64; st.global.f32 [%d], %f;", "address 0x40, where no array lies", 0),
+    ],
+)  # fmt: skip
+def test_an_address_is_told_by_the_array_that_was_meant(body, address, thread):
+    found = fault(body)
+    assert (found.address, found.thread) == (address, (thread, 0, 0))
+
+
+def test_parameters_have_the_names_that_they_were_given():
+    program = emulator.load(assemble(START, "u64 u64", HEAD), checked=True, names=("picture", "filters"))
+    arrays = Arrays(np.ones(64, np.float32))
+    first = arrays.views[0].ctypes.data
+    with pytest.raises(emulator.KernelFault, match="4 bytes at 256 of picture, past its 256 bytes"):
+        program.run(three(1), three(65), 0, np.array([first, first], np.uint64).tobytes(), arrays.memory)
+    with pytest.raises(emulator.KernelFault, match="address 0x0 by way of picture, for which no array was passed"):
+        program.run(three(1), three(65), 0, np.array([0, first], np.uint64).tobytes(), arrays.memory)
+
+
+def test_an_array_that_stands_in_a_table_is_told_by_where_it_lies():
+    arrays = Arrays(np.zeros(32, np.uint64), np.zeros(64, np.float32), np.zeros(64, np.float32))
+    table, y, third = (view.ctypes.data for view in arrays.views)
+    arrays.views[0][0] = third
+    program = emulator.load(assemble(START + "ld.global.u64 %d, [%0]; st.global.f32 [%d+256], %f;", "u64 u64", HEAD),
+                            checked=True)  # fmt: skip
+    with pytest.raises(emulator.KernelFault, match=f"4 bytes at 256 of the array at {third:#x}, past its 256 bytes"):
+        program.run(three(1), three(64), 0, np.array([table, y], np.uint64).tobytes(), arrays.memory)
 
 
 def test_an_access_that_must_not_be_made_is_skipped():

@@ -48,6 +48,16 @@ def test_what_is_an_index(index: list[int], length: int, ignore: int | None, wro
     find()
 
 
+@pytest.mark.parametrize("values", [[], [0, 1, -0.0, 0.5], [0.5, 1.001], [-1e-9, 0.5], [0.5] * 300 + [np.nan]], ids=len)
+def test_what_is_a_probability(values: list[float]) -> None:
+    with mode("checked"):
+        cuda.check_probabilities(there(values), "op")
+    if not all(0 <= value <= 1 for value in values):
+        with pytest.raises(ValueError, match="op: input must be probabilities from 0 to 1"):
+            find()
+    find()
+
+
 CALLS = {
     "take": lambda x, index: ("take", x, index[0, :, 0], x.shape),
     "pick": lambda x, index: ("pick", x, index[:, 0], index[:, 0].shape),

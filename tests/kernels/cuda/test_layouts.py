@@ -7,9 +7,12 @@ pytest.importorskip("numba.cuda", reason="the GPU's kernels need numba-cuda")
 
 from minicnn.dispatch import check  # noqa: E402
 from minicnn.kernels import cuda  # noqa: E402
+from minicnn.kernels.cuda.compiler import THREADS  # noqa: E402
 from minicnn.kernels.cuda.devices import open_device  # noqa: E402
-from minicnn.kernels.cuda.layout import BUSY, layout  # noqa: E402
+from minicnn.kernels.cuda.launcher import launch  # noqa: E402
+from minicnn.kernels.cuda.layout import BUSY, Layout, layout  # noqa: E402
 from minicnn.kernels.cuda.memory import empty, to_device, to_numpy  # noqa: E402
+from minicnn.kernels.cuda.norm import moments  # noqa: E402
 from minicnn.kernels.cuda.roofline import Recording, stated  # noqa: E402
 
 SHAPES = [(1, 1, 1), (1, 10**6, 64), (64, 10, 1), (10**6, 1000, 1), (1, 10**8, 1), (3, 5000, 7), (5, 1, 10**6),
@@ -54,6 +57,23 @@ def test_the_variance_survives_one_number_far_from_the_others(gpu, place):
     allowed = 16 * np.finfo(np.float32).eps * 2048**0.5
     np.testing.assert_allclose(to_numpy(var), x.astype(np.float64).var(0), rtol=allowed)
     np.testing.assert_allclose(to_numpy(mean), x.astype(np.float64).mean(0), rtol=allowed)
+
+
+@pytest.mark.parametrize("how", [Layout(False, 4, 2, 256, 9, 257, 9), Layout(False, 5, 1, 24000, 1, 24000, 1)],
+                         ids=["a part of fewer rows than threads", "long columns of a thread"])
+def test_moments_in_layouts_of_larger_arrays(how, gpu):
+    """65,793 rows of 9 channels end like the first; a thread finds 3000 numbers where there are rows by the million.
+    The first number of each thread is far from the others: as the shift of them all it would cost their digits."""
+    x = np.random.default_rng(0).normal(size=(how.length, how.inner)).astype(np.float32)
+    x[:THREADS >> how.bits] += 3000
+    there = to_device(x, open_device(gpu))
+    means, variances = (empty((how.parts, how.outputs), np.float32, there.device) for _ in range(2))
+    launch(moments(there.dtype, "variance", how.by_warp), how.grid, there, means, variances, 0.0, *how.sizes)
+    parts = [x[first:first + how.each].astype(np.float64) for first in range(0, how.length, how.each)]
+    scale = 16 * np.finfo(np.float32).eps * how.length**0.5
+    np.testing.assert_allclose(to_numpy(means), [part.mean(0) for part in parts], rtol=scale)
+    expected = np.array([part.var(0) for part in parts])
+    np.testing.assert_allclose(to_numpy(variances), expected, rtol=0, atol=scale * expected.max())
 
 
 def test_rows_beside_one_with_an_index_outside_are_right_and_who_reads_is_told(gpu):
