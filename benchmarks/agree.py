@@ -2,7 +2,7 @@
 
 import numpy as np
 
-TOLERANCE = 1e-3  # in float32: relative, of losses; of the largest value, of outputs
+TOLERANCE = 1e-3  # in float32: of a loss, or of 1 where that is less; of the largest value of outputs
 DOUBLE_TOLERANCE = 1e-6  # in float64
 
 
@@ -11,8 +11,9 @@ class Disagreement(RuntimeError):
 
 
 def same_losses(ours: list[float], theirs: list[float], tolerance: float = TOLERANCE) -> float:
-    """The largest relative difference of the losses of the first steps; Disagreement if it is over the tolerance."""
-    found = float(np.max(np.abs(np.subtract(ours, theirs)) / np.abs(theirs)))  # nan if one is, unlike max()
+    """The largest difference of the losses of the first steps, relative to a loss, or to 1 if it is less: a loss that
+    was learned away is only rounding. Disagreement if it is over the tolerance."""
+    found = float(np.max(np.abs(np.subtract(ours, theirs)) / np.maximum(np.abs(theirs), 1)))  # nan if one is
     if not found <= tolerance:  # so that nan is refused
         raise Disagreement(f"the losses differ: {_written(ours)} here, {_written(theirs)} there")
     return found

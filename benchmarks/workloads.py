@@ -79,3 +79,8 @@ def batches(work: Workload, size: int, count: int = BATCHES, dtype: Any = np.flo
         return random.integers(0, work.classes, size)
 
     return [(random.random((size, *work.shape), dtype), labels()) for _ in range(count)]
+
+
+def in_double(data: Iterable[Batch]) -> list[Batch]:
+    """The same batches with all floats in float64."""
+    return [(x.astype(np.float64), y if np.issubdtype(y.dtype, np.integer) else y.astype(np.float64)) for x, y in data]

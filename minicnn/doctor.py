@@ -31,13 +31,9 @@ def diagnose() -> dict[str, Any]:
 
 
 def _cpu() -> dict[str, Any]:
-    note = None
-    if "avx512" in cpu.LEVELS and cpu.level != "avx512":
-        note = "AVX-512 is compiled and never chosen by itself: MINICNN_VECTOR=avx512 turns it on"
     return {
         "vector_level": cpu.level,
         "vector_levels": list(cpu.LEVELS),
-        "note": note,
         "openmp": cpu.host.openmp,
         "threads": get_num_threads(),
         "processors": os.cpu_count(),
@@ -146,6 +142,4 @@ def lines(found: dict[str, Any]) -> list[str]:
         "driver": driver["reason"] or f"CUDA {driver['version']}, {', '.join(driver['devices'])}",
         "data": "; ".join(filter(None, (data["note"], sets or "no data set found"))),
     }
-    if processor["note"]:
-        told["note"] = processor["note"]
     return [f"{name:8} {text}" for name, text in told.items()]

@@ -337,7 +337,7 @@ def test_doctor(run, monkeypatch, tmp_path):
     monkeypatch.setenv("MINICNN_DATA", str(tmp_path))
     code, out, err = run("doctor", "--json")
     found = json.loads(out)
-    assert code == 0 and err == ""
+    assert code == 0 and re.fullmatch(r"(Compiling .*\n)?", err)  # the emulator is tried, with an empty cache
     assert found["minicnn"]["version"] == mc.__version__ and found["python"]["numpy"] == np.__version__
     assert found["cpu"]["vector_level"] in found["cpu"]["vector_levels"]
     assert found["cpu"]["threads"] == mc.get_num_threads() and isinstance(found["cpu"]["openmp"], bool)

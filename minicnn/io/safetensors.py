@@ -12,6 +12,8 @@ import numpy as np
 
 from .atomic import write_bytes
 
+NUMBERS = "biuf"  # the kinds of NumPy dtypes that are read and written: bools, integers with and without sign, floats
+
 
 def write_safetensors(path: str | Path, state: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Write arrays (or tensors) by name, and metadata, text by name.
@@ -23,16 +25,21 @@ def write_safetensors(path: str | Path, state: Mapping[str, Any], metadata: Mapp
 
     # The library reads raw memory, whatever the strides: arrays have to be contiguous (those that are aren't copied).
     arrays = {name: np.asarray(value, order="C") for name, value in state.items()}
-    odd = [name for name, array in arrays.items() if array.dtype.kind not in "biuf"]
-    if odd:
-        raise TypeError(f"{path}: {odd[0]!r} is of dtype {arrays[odd[0]].dtype}, expected numbers")
+    for name, array in arrays.items():
+        if array.dtype.kind not in NUMBERS:
+            raise TypeError(f"{path}: {name!r} is of dtype {array.dtype}, expected numbers")
     write_bytes(path, save(arrays, metadata=dict(metadata) if metadata else None))
 
 
 def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of a file by name. ValueError, in one line that names the file, if it is broken."""
+    """All arrays of a file by name. ValueError, in one line that names the file, if it is broken, or if it holds what
+    NumPy has no numbers for, as bfloat16: where a package that adds such types is loaded, the library would read it."""
     with _Opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a file is not a mapping
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a file is not a mapping
+        for name, array in arrays.items():
+            if array.dtype.kind not in NUMBERS:
+                raise ValueError(f"{name!r} is of dtype {array.dtype}, expected NumPy's numbers")
+    return arrays
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -214,7 +214,9 @@ def test_activations_of_special_values(name, options):
         x = np.array([np.nan, np.inf, 1e30, -1e30, -np.inf], dtype)
         x = x[:4] if name == "hardswish" else x  # 0 at -infinity, where PyTorch multiplies it by 0
         got = getattr(F, name)(mc.tensor(x), **options).numpy()
-        want = getattr(torch.nn.functional, name)(torch.tensor(x), **options).numpy()
+        theirs = getattr(torch.nn.functional, name)
+        # One by one: five at once, PyTorch's gelu for AVX-512 makes NaN of infinity.
+        want = torch.cat([theirs(one, **options) for one in torch.tensor(x).split(1)]).numpy()
         np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=str(x))
 
 
