@@ -2,7 +2,7 @@
 
 import numpy as np
 
-TOLERANCE = 1e-3  # in float32: of a loss, or of 1 where that is less; of the largest value of outputs
+TOLERANCE = 1e-3  # in float32: relative, of losses; of the largest value, of outputs
 DOUBLE_TOLERANCE = 1e-6  # in float64
 
 
@@ -11,9 +11,10 @@ class Disagreement(RuntimeError):
 
 
 def same_losses(ours: list[float], theirs: list[float], tolerance: float = TOLERANCE) -> float:
-    """The largest difference of the losses of the first steps, relative to a loss, or to 1 if it is less: a loss that
-    was learned away is only rounding. Disagreement if it is over the tolerance."""
-    found = float(np.max(np.abs(np.subtract(ours, theirs)) / np.maximum(np.abs(theirs), 1)))  # nan if one is
+    """The largest relative difference of the losses of the first steps; of a loss that is less than the first, as it
+    was learned away and is only rounding, relative to that. Disagreement if it is over the tolerance."""
+    sizes = np.maximum(np.abs(theirs), abs(theirs[0]))
+    found = float(np.max(np.abs(np.subtract(ours, theirs)) / sizes))  # nan if one is, unlike max()
     if not found <= tolerance:  # so that nan is refused
         raise Disagreement(f"the losses differ: {_written(ours)} here, {_written(theirs)} there")
     return found

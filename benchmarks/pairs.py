@@ -21,7 +21,8 @@ FEWEST = 5  # rounds, however long one takes; with fewer clean ones than this, a
 
 @dataclass(frozen=True)
 class Pairing:
-    """Seconds per call of either side in the rounds that count, and the ratio other / ours round by round."""
+    """Seconds per call of either side in the rounds that count, and the ratio other / ours round by round. other is
+    empty if there was none."""
 
     ours: list[float]
     other: list[float]
@@ -51,10 +52,10 @@ def alternate(ours: Step, other: Step, seconds: float = 20.0, warmup: int = 3) -
     return Pairing(mine, theirs, rounds, clean)
 
 
-def alone(step: Step, seconds: float, warmup: int = 3) -> list[float]:
-    """Seconds per call of one thing, in the rounds that count."""
-    (times,), _, _ = _rounds((step,), seconds, warmup)
-    return times
+def alone(step: Step, seconds: float, warmup: int = 3) -> Pairing:
+    """Run one thing by itself, in turns as `alternate` does."""
+    (times,), rounds, clean = _rounds((step,), seconds, warmup)
+    return Pairing(times, [], rounds, clean)
 
 
 def _rounds(steps: Sequence[Step], seconds: float, warmup: int) -> tuple[list[list[float]], int, int]:

@@ -93,6 +93,11 @@ class Job:
     measure: Callable[[], Measured]
 
 
+def single(pairing: Pairing, **more: Any) -> Measured:
+    """minicnn's milliseconds, by itself."""
+    return Measured(median_ms(pairing.ours), rounds=pairing.rounds, clean=pairing.clean, **more)
+
+
 def paired(pairing: Pairing, **more: Any) -> Measured:
     """Both sides' milliseconds and their ratio."""
     low, middle, high = quartiles(pairing.ratios)

@@ -26,15 +26,16 @@ def jobs(settings: Settings) -> Iterator[Job]:
 def measure(size: int, peer: str, threads: int, seconds: float) -> Measured:
     """How many times as long a step takes in a crowd; the note says how long that is."""
     alone, crowd = step_times(Task("minicnn", "smile", size, threads, seconds))
-    ours = crowd / alone
+    note = f"a step in the crowd: {crowd * 1e3:.3g} ms"
     reason = unavailable(peer)
     if reason is not None:
-        return Measured(ours, unit="times", note=reason)
+        return Measured(crowd / alone, unit="times", note="; ".join(filter(None, (reason, note))))
     layouts = {layout: step_times(Task(layout, "smile", size, threads, seconds)) for layout in LAYOUTS}
-    best = min(layouts, key=lambda layout: layouts[layout][1])  # the one that a crowd would choose
-    theirs = layouts[best][1] / layouts[best][0]
-    note = f"{best}, fused Adam; a step in the crowd: {crowd * 1e3:.3g} ms, against {layouts[best][1] * 1e3:.3g} ms"
-    return Measured(ours, theirs, theirs / ours, unit="times", note=note)
+    best = min(layouts, key=lambda layout: layouts[layout][1])  # whose steps in the crowd are the shorter ones
+    their_alone, their_crowd = layouts[best]
+    ours, theirs = crowd / alone, their_crowd / their_alone
+    return Measured(ours, theirs, theirs / ours, unit="times",
+                    note=f"{best}, fused Adam; {note}, against {their_crowd * 1e3:.3g} ms")
 
 
 def step_times(task: Task) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from .. import ours
 from ..agree import same_arrays
 from ..pairs import alone, alternate
 from ..peers import NETWORKS, unavailable
-from ..results import Job, Measured, Row, Settings, median_ms, paired
+from ..results import Job, Measured, Row, Settings, paired, single
 from ..workloads import Batch, Workload, batches
 
 
@@ -30,7 +30,7 @@ def measure(work: Workload, size: int, device: str, peer: str, seconds: float, t
     reason = unavailable(peer, work, device)
     if reason is None:
         return _against(peer, work, data, device, seconds, threads)
-    return Measured(median_ms(alone(ours.Inference(work, data, device=device).step, seconds)), note=reason)
+    return single(alone(ours.Inference(work, data, device=device).step, seconds), note=reason)
 
 
 def _against(peer: str, work: Workload, data: list[Batch], device: str, seconds: float, threads: int) -> Measured:

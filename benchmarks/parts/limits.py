@@ -31,7 +31,7 @@ def products(peer: str, seconds: float) -> Measured:
     left, right = mc.tensor(a), mc.tensor(b)
     rate = 2 * SIDE**3 / 1e6
     if not peer:
-        return Measured(rate / median_ms(alone(lambda: left @ right, seconds)), unit="GFLOP/s")
+        return Measured(rate / median_ms(alone(lambda: left @ right, seconds).ours), unit="GFLOP/s")
     import torch
 
     first, second = torch.from_numpy(a), torch.from_numpy(b)
@@ -42,4 +42,4 @@ def products(peer: str, seconds: float) -> Measured:
 def reads(seconds: float) -> Measured:
     """GB/s at which memory is read."""
     x = mc.zeros(NUMBERS)
-    return Measured(x.array.nbytes / 1e6 / median_ms(alone(lambda: x.sum(), seconds)), unit="GB/s")
+    return Measured(x.array.nbytes / 1e6 / median_ms(alone(lambda: x.sum(), seconds).ours), unit="GB/s")

@@ -14,7 +14,7 @@ import minicnn as mc
 from ..agree import same_arrays
 from ..pairs import alone, alternate
 from ..peers import unavailable
-from ..results import Job, Measured, Row, Settings, median_ms, paired
+from ..results import Job, Measured, Row, Settings, paired, single
 
 
 class Op(NamedTuple):
@@ -64,7 +64,7 @@ def measure(op: Op, both_ways: bool, device: str, peer: str, seconds: float) -> 
         mine.grad = mc.tensor(random.normal(size=mine.step().shape).astype(np.float32), device=device)
     reason = unavailable(peer, device=device)
     if reason is not None:
-        return Measured(median_ms(alone(mine.step, seconds)), note=reason)
+        return single(alone(mine.step, seconds), note=reason)
     return _against_torch(op, mine, x, device, seconds)
 
 

@@ -4,6 +4,7 @@ Environment: MINICNN_VECTOR=baseline|avx2|avx512 forces a level.
 """
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable
 from functools import partial
@@ -48,8 +49,9 @@ FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "
 
 
 def _available() -> tuple[str, ...]:
-    """The levels this processor runs, plainest first."""
-    return ("baseline", *(["avx2"] if host.has_avx2() else []), *(["avx512"] if host.has_avx512() else []))
+    """The levels that are built and that this processor runs, plainest first."""
+    runs = {"baseline": True, "avx2": host.has_avx2(), "avx512": host.has_avx512()}
+    return tuple(at for at, can in runs.items() if can and importlib.util.find_spec(f"{__name__}._conv_{at}"))
 
 
 LEVELS = _available()
@@ -57,10 +59,10 @@ LEVELS = _available()
 
 def _chosen_level() -> str:
     forced = os.environ.get("MINICNN_VECTOR")
-    if forced is None:
+    if not forced:
         return LEVELS[-1]
     if forced not in LEVELS:
-        raise ImportError(f"MINICNN_VECTOR={forced}: this processor has {', '.join(LEVELS)}")
+        raise ImportError(f"MINICNN_VECTOR={forced}: there is {', '.join(LEVELS)} here")
     return forced
 
 
@@ -105,7 +107,16 @@ def algorithm(
     chosen = choose(name, sizes, params, dtype, prepared) if wanted == "auto" else wanted
     if chosen == "winograd" and not can_winograd(sizes, params, dtype):
         chosen = "direct"  # it can do every shape
-    return chosen, partial(kernel(name), algorithm=chosen)
+    groups = 1 if chosen == "depthwise" else params.get("groups", 1)
+    return chosen, partial(kernel(name, _level_for(name, sizes, groups)), algorithm=chosen)
+
+
+def _level_for(name: str, sizes: dict[str, int], groups: int) -> str:
+    """The level in use; AVX2 in the place of AVX-512, whose tiles are 32 filters wide, where they don't fill tiles: a
+    layer of 24 or 80 filters would take up to 1.6 times as long. (algorithms.py can reckon with AVX2's tiles for both.)
+    """
+    filters = (sizes["C"] if name == "conv2d_input_grad" else sizes["K"]) // groups
+    return "avx2" if level == "avx512" and filters % 32 and "avx2" in LEVELS else level
 
 
 def set_num_threads(count: int) -> None:

@@ -12,7 +12,11 @@ import numpy as np
 
 from .atomic import write_bytes
 
-NUMBERS = "biuf"  # the kinds of NumPy dtypes that are read and written: bools, integers with and without sign, floats
+
+def _is_number(dtype: np.dtype) -> bool:
+    """Whether arrays of it are read and written: NumPy's bools, integers and floats, not complex numbers, nor what
+    other packages add to NumPy (bfloat16, small floats)."""
+    return dtype.kind in "biuf" and dtype.isbuiltin != 2  # 2: a type that another package has defined
 
 
 def write_safetensors(path: str | Path, state: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
@@ -26,19 +30,19 @@ def write_safetensors(path: str | Path, state: Mapping[str, Any], metadata: Mapp
     # The library reads raw memory, whatever the strides: arrays have to be contiguous (those that are aren't copied).
     arrays = {name: np.asarray(value, order="C") for name, value in state.items()}
     for name, array in arrays.items():
-        if array.dtype.kind not in NUMBERS:
+        if not _is_number(array.dtype):
             raise TypeError(f"{path}: {name!r} is of dtype {array.dtype}, expected numbers")
     write_bytes(path, save(arrays, metadata=dict(metadata) if metadata else None))
 
 
 def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of a file by name. ValueError, in one line that names the file, if it is broken, or if it holds what
-    NumPy has no numbers for, as bfloat16: where a package that adds such types is loaded, the library would read it."""
+    """All arrays of a file by name. ValueError, in one line that names the file, if it is broken or holds other numbers
+    than NumPy's bools, integers and floats: bfloat16 the library reads only where a package that adds it is loaded."""
     with _Opened(path) as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a file is not a mapping
         for name, array in arrays.items():
-            if array.dtype.kind not in NUMBERS:
-                raise ValueError(f"{name!r} is of dtype {array.dtype}, expected NumPy's numbers")
+            if not _is_number(array.dtype):
+                raise ValueError(f"{name!r} is of dtype {array.dtype}, expected NumPy's bools, integers or floats")
     return arrays
 
 

@@ -9,7 +9,7 @@ from minicnn.benchmarks.agree import Disagreement, same_arrays, same_losses
 from minicnn.benchmarks.parts import train
 from minicnn.benchmarks.parts.scaling import multiply_adds
 from minicnn.benchmarks.run import measure
-from minicnn.benchmarks.workloads import WORKLOADS, batches, find, of_model
+from minicnn.benchmarks.workloads import WORKLOADS, batches, find, in_double, of_model
 
 SMALL = ["smile", "smile_module", "cifar10", "mnist"]
 
@@ -41,6 +41,9 @@ def test_inputs_change_from_step_to_step():
 
 def test_disagreements():
     assert same_losses([1.0, 2.0], [1.0, 2.001]) == pytest.approx(0.0005, rel=1e-2)
+    assert same_losses([0.5, 0.0004], [0.5, 0.0]) == pytest.approx(0.0008)  # learned away: of the first loss
+    with pytest.raises(Disagreement, match="losses differ"):
+        same_losses([0.5, 0.0006], [0.5, 0.0])
     for wrong in ([1.0, 2.1], [1.0, float("nan")]):
         with pytest.raises(Disagreement, match="losses differ"):
             same_losses(wrong, [1.0, 2.0])
@@ -48,6 +51,11 @@ def test_disagreements():
         same_arrays("the outputs", np.ones(3), np.ones(4))
     with pytest.raises(Disagreement, match=r"the outputs differ by 1.0e-01"):
         same_arrays("the outputs", np.array([10.0, 1.0]), np.array([10.0, 2.0]))
+
+
+def test_double_leaves_labels_that_count_as_they_are():
+    (x, y), (also, yes) = in_double([batches(find("mnist"), 2)[0], batches(find("smile"), 2)[0]])
+    assert (x.dtype, y.dtype, also.dtype, yes.dtype) == (np.float64, np.int64, np.float64, np.float64)
 
 
 def test_multiply_adds_by_hand():
