@@ -47,10 +47,13 @@ def bench(nets: tuple[str, ...], threads: int | None, batch: int | None, seconds
         for job in _jobs(works, batch, device, "" if absent else "torch", seconds):
             status.update(job.row.label)
             rows.append(measure(job))
+    machine = describe()
     if as_json:
-        print_json({"machine": describe(), "threads": get_num_threads(), "rows": [row.as_dict() for row in rows]})
+        print_json({"machine": machine, "threads": get_num_threads(), "rows": [row.as_dict() for row in rows]})
     else:
         make_console().print(_table(rows, alone=bool(absent)))
+        threads_used = f"{get_num_threads()} thread{'s' * (get_num_threads() != 1)}"
+        say(console, f"{machine['processor'] or 'this processor'}, {machine['vector_level']} vectors, {threads_used}")
         for row in rows:
             if note(row):
                 say(console, f"{row.part}, {row.work}: {note(row)}")
