@@ -49,9 +49,10 @@ FAMILIES = ("elementwise", "copy", "reduce", "matmul", "conv", "pool", "norm", "
 
 
 def _available() -> tuple[str, ...]:
-    """The levels that are built and that this processor runs, plainest first."""
-    runs = {"baseline": True, "avx2": host.has_avx2(), "avx512": host.has_avx512()}
-    return tuple(at for at, can in runs.items() if can and importlib.util.find_spec(f"{__name__}._conv_{at}"))
+    """The levels this processor runs, plainest first; those that a partial build left out are not among them."""
+    runs = {"avx2": host.has_avx2(), "avx512": host.has_avx512()}
+    built = [at for at, can in runs.items() if can and importlib.util.find_spec(f"{__name__}._conv_{at}")]
+    return ("baseline", *built)
 
 
 LEVELS = _available()

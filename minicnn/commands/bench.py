@@ -52,8 +52,8 @@ def bench(nets: tuple[str, ...], threads: int | None, batch: int | None, seconds
         print_json({"machine": machine, "threads": get_num_threads(), "rows": [row.as_dict() for row in rows]})
     else:
         make_console().print(_table(rows, alone=bool(absent)))
-        threads_used = f"{get_num_threads()} thread{'s' * (get_num_threads() != 1)}"
-        say(console, f"{machine['processor'] or 'this processor'}, {machine['vector_level']} vectors, {threads_used}")
+        say(console, f"processor: {machine['processor']}; vectors: {machine['vector_level']}; "
+                     f"threads: {get_num_threads()}")
         for row in rows:
             if note(row):
                 say(console, f"{row.part}, {row.work}: {note(row)}")

@@ -6,7 +6,7 @@ import pytest
 import minicnn as mc
 from minicnn.benchmarks import ours, results
 from minicnn.benchmarks.agree import Disagreement, same_arrays, same_losses
-from minicnn.benchmarks.parts import train
+from minicnn.benchmarks.parts import crowd, train
 from minicnn.benchmarks.parts.scaling import multiply_adds
 from minicnn.benchmarks.run import measure
 from minicnn.benchmarks.workloads import WORKLOADS, batches, find, in_double, of_model
@@ -92,3 +92,18 @@ def test_what_fails_is_a_row():
     assert (row.measured.status, row.measured.note) == ("failed", "Disagreement: the losses differ")
     if not mc.cuda_is_available():
         assert measure(results.Job(results.Row("train", "smile", 2, "cuda", ""), fail)).measured.status == "not run"
+
+
+def test_crowd_tells_how_long_steps_take(monkeypatch):
+    times = {1: [0.01], 4: [0.04, 0.06, 0.05, 0.05]}  # seconds of a step, by the number of processes
+    monkeypatch.setattr(crowd, "results", lambda tasks: times[len(tasks)])
+    monkeypatch.setattr(crowd, "unavailable", lambda peer: "PyTorch is not installed")
+    found = crowd.measure(2, "torch", 2, 1.0)
+    assert found.ours == pytest.approx(5) and found.ratio is None
+    assert found.note == "PyTorch is not installed; a step in the crowd: 50 ms"
+    monkeypatch.setattr(crowd, "unavailable", lambda peer: None)
+    monkeypatch.setattr(crowd, "results", lambda tasks: [
+        second * {"minicnn": 1, "channels_last": 4, "NCHW": 2}[tasks[0].side] for second in times[len(tasks)]
+    ])
+    found = crowd.measure(2, "torch", 2, 1.0)
+    assert found.ratio == pytest.approx(1) and found.note.startswith("NCHW") and "50 ms, against 100 ms" in found.note
