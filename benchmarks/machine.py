@@ -17,6 +17,9 @@ from .peers import PEERS, version
 
 HERE = Path(__file__).resolve().parent
 
+#: Environment variables that hold a side to fewer vector units or other threads than it would choose.
+HOLDING = ("MINICNN_VECTOR", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+
 
 def describe() -> dict[str, Any]:
     """Plain values for JSON. Never fails: what can't be found out is None."""
@@ -29,6 +32,7 @@ def describe() -> dict[str, Any]:
         "system": platform.platform(),
         "vector_level": cpu.level,
         "openmp": cpu.host.openmp,
+        "held_by": {name: os.environ[name] for name in HOLDING if name in os.environ},
         "gpu": mc.cuda_is_available(),
         "versions": {"minicnn": mc.__version__, "python": platform.python_version(), "numpy": np.__version__,
                      **{peer: version(peer) for peer in PEERS}},

@@ -24,10 +24,11 @@ def markdown(machine: dict[str, Any], settings: Settings, rows: Iterable[Row]) -
 def _machine(machine: dict[str, Any], settings: Settings) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     caches = ", ".join(f"{name} {size}" for name, size in (machine["caches"] or {}).items())
+    held = "".join(f", {name}={value}" for name, value in machine["held_by"].items())
     lines = [
         f"- {machine['processor']}, {machine['cores']} cores{', ' + caches if caches else ''}; {machine['system']}",
         f"- {settings.threads} {'thread' if settings.threads == 1 else 'threads'} on either side; "
-        f"minicnn's vectors: {machine['vector_level']}",
+        f"minicnn's vectors: {machine['vector_level']}{held}",
         f"- {versions}{', commit ' + machine['commit'] if machine['commit'] else ''}",
         f"- {machine['date']}",
     ]

@@ -40,9 +40,11 @@ def test_cost_per_multiply_add():
 
 
 def test_the_report_has_a_table_for_each_part():
-    machine = describe() | {"processor": "Some Processor", "caches": {"L1d": "32K"}, "commit": "abc"}
+    machine = describe() | {"processor": "Some Processor", "caches": {"L1d": "32K"}, "commit": "abc",
+                            "vector_level": "avx2", "held_by": {"MINICNN_VECTOR": "avx2"}}
     text = markdown(machine, Settings(threads=1), ROWS)
-    for expected in ("Some Processor", "L1d 32K", "1 thread on either side", "commit abc",
+    for expected in ("Some Processor", "L1d 32K", "commit abc",
+                     "- 1 thread on either side; minicnn's vectors: avx2, MINICNN_VECTOR=avx2\n",
                      "| smile | 32 | cuda | not run | PyTorch |  |  | no GPU |",
                      "| mnist | 2 | cpu | 1.5 ms | PyTorch |  |  | PyTorch is not installed |",
                      "| vgg16 | 1 | cpu | failed | ONNX Runtime |  |  | the outputs differ / much |",
@@ -54,9 +56,12 @@ def test_the_report_has_a_table_for_each_part():
     assert all(line.endswith("|") for line in tables)
 
 
-def test_a_machine_is_plain_values():
+def test_a_machine_is_plain_values(monkeypatch):
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     found = json.loads(json.dumps(describe(), allow_nan=False))
     assert found["cores"] >= 1 and found["vector_level"] and found["versions"]["numpy"]
+    assert found["held_by"]["ATEN_CPU_CAPABILITY"] == "avx2" and "ONEDNN_MAX_CPU_ISA" not in found["held_by"]
 
 
 def test_pictures_are_drawn():
