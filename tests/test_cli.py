@@ -140,7 +140,8 @@ def test_without_data_the_faces_are_synthetic_and_called_so(run, tmp_path, monke
     assert code == 0 and "SYNTHETIC" in err.splitlines()[0] and "synthetic test faces" in err.splitlines()[-1]
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["synthetic"] is True and "synthetic" in metrics["data"] and metrics["epochs"] == 6
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["synthetic"] is True
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["data"]["synthetic"] is True and config["recipe"]["schedule"] == "cosine"
 
 
 def test_an_older_run_is_replaced(run, small, tmp_path):

@@ -16,7 +16,7 @@
 
    A depthwise convolution has a handful of steps, too few for all that: tile_depthwise is its loop.
 
-   12 sums, 2 vectors of b and a broadcast number fit the 16 registers of SSE and AVX. Written with the vector
+   12 sums, 2 vectors of b and a broadcast number fit the 16 registers of SSE and AVX (AVX-512 has 32). Written with the vector
    extensions of GCC and Clang, once for both types: the file includes itself for float and for double. */
 
 #ifndef TILE_H

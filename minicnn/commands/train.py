@@ -51,10 +51,11 @@ def train(name: str, data: str | None, threads: int | None, device: str, out: st
 
     DIR holds the official files: for smile train_happy.h5 and test_happy.h5; for mnist and fashion the four idx files,
     plain or .gz; for cifar10 the folder cifar-10-batches-bin or -py. Without --data, smile learns from built-in
-    synthetic faces, drawn by the computer; the others look where `minicnn data download` puts them.
+    synthetic faces, drawn by the computer, for 6 epochs with the cosine schedule; the others look where `minicnn data
+    download` puts them.
 
-    With --augment, smile trains for up to 60 epochs, with the cosine schedule and averaged weights, and stops early on
-    a tenth of the training faces.
+    With --augment, smile trains for up to 60 epochs on photographs, with the cosine schedule and averaged weights, and
+    stops early on a tenth of the training faces.
 
     RUN then holds model.safetensors (see `minicnn evaluate` and `minicnn predict`), history.csv, metrics.json,
     config.json, and pictures: learning_curves.png, confusion_matrix.png, mistakes.png. An older run there is replaced

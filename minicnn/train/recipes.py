@@ -71,8 +71,9 @@ class Recipe:
             return Examples(faces.train, faces.test, faces.classes, "synthetic faces, drawn by minicnn", True)
         where = data.find(self.name) if folder is None else folder
         if where is None:
-            raise data.DataError(f"there is no data for {self.name} on this machine: say in which folder it is, or "
-                                 f"fetch it by `minicnn data download {self.name}`")
+            raise data.DataError(f"there is no data for {self.name} on this machine: name its folder (--data, or "
+                                 f"MINICNN_DATA for the one above it), or fetch it by `minicnn data download "
+                                 f"{self.name}`")
         found = self.load(Path(where))
         return Examples(found.train, found.test, tuple(found.classes), str(Path(where).resolve()))
 
@@ -102,7 +103,7 @@ SMILE = Recipe(
              t.ColorJitter(brightness=0.3, contrast=0.3), t.MixUp(0.2)),
     defaults={"epochs": 20, "batch_size": 32, "lr": 1e-3},
     augmented={"epochs": 60, "validation": 0.1, "patience": 40, "schedule": "cosine", "average": 0.99},
-    drawn={"epochs": 6},
+    drawn={"epochs": 6, "schedule": "cosine"},
     binary=True,
 )  # fmt: skip
 

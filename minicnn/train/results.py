@@ -60,16 +60,17 @@ def _config(recipe: Recipe, examples: Examples, settings: Settings, trainer: Tra
 def _draw(folder: Path, recipe: Recipe, examples: Examples, history: History, metrics: dict[str, Any], model: Module,
          outputs: np.ndarray, labels: np.ndarray) -> None:
     """Write the PNG files of a run. outputs, labels: of the test examples."""
-    kind = f"{'synthetic ' if examples.synthetic else ''}{recipe.things}"
+    drawn = "synthetic " if examples.synthetic else ""
     best = metrics["best_epoch"] if metrics["best_epoch"] != metrics["epochs"] else None
-    curves = learning_curves(history, f"{recipe.model} on {metrics['train_examples']:,} {kind}", best_epoch=best)
+    title = f"{recipe.model} on {metrics['train_examples']:,} {drawn}{recipe.things}"
+    curves = learning_curves(history, title, best_epoch=best)
     save_png(curves, folder / "learning_curves.png")
     names = class_names(model, 2 if recipe.binary else outputs.shape[1])
-    title = f"{metrics['accuracy']:.1%} of {metrics['examples']:,} test {kind} right"
+    title = f"{metrics['accuracy']:.1%} of {metrics['examples']:,} {drawn}test {recipe.things} right"
     save_png(confusion_matrix_figure(metrics["confusion_matrix"], names, title), folder / "confusion_matrix.png")
     chances = probabilities(outputs)
     above = outputs[:, 0].astype(np.float64) > threshold_of(model)
     predicted = above.astype(int) if recipe.binary else outputs.argmax(-1)
     mistakes = mistakes_figure(examples.test.arrays[0], labels.reshape(-1).astype(int), chances, names,
-                               f"the most confident mistakes on the test {kind}", predicted=predicted)
+                               f"the most confident mistakes on the {drawn}test {recipe.things}", predicted=predicted)
     save_png(mistakes, folder / "mistakes.png")
