@@ -118,7 +118,8 @@ def test_killed_again_and_again(data, undisturbed, tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_writes_a_checkpoint(how, data, undisturbed, tmp_path):
     out = tmp_path / "run"
-    process = subprocess.Popen(command(out, data, "--checkpoint-every", "1000"), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(out, data, "--checkpoint-every", "1000"), stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(how, signal.SIG_DFL))  # background jobs ignore it
     while not checkpoint_of(out).exists():  # the one after the first step
         assert process.poll() is None
         time.sleep(0.01)
