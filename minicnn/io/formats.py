@@ -6,15 +6,17 @@ import numpy as np
 
 from .npz import read_npz
 from .safetensors import read_safetensors
+from .torch_file import read_torch
 
-READERS = {".safetensors": read_safetensors, ".npz": read_npz}
+READERS = {".safetensors": read_safetensors, ".npz": read_npz, ".pth": read_torch, ".pt": read_torch}
 
 
 def load_state(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of a weight file by name, as the file has them: for a model's `load_state_dict`.
 
-    The suffix decides on the format: .safetensors or .npz. FileNotFoundError if there is no such file, ValueError (one
-    line that names it) if it is broken or of another format.
+    The suffix decides on the format: .safetensors, .npz, or PyTorch's .pth and .pt, which are read as data, so that
+    nothing in them is run; their arrays go to `load_state_dict(..., layout="torch")`. FileNotFoundError if there is no
+    such file, ValueError (one line that names it) if it is broken or of another format.
 
     >>> import minicnn as mc
     >>> from pathlib import Path
@@ -31,6 +33,7 @@ def load_state(path: str | Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
+        *others, last = READERS
         raise ValueError(f"{path}: can't read weights from a {path.suffix or 'suffixless'} file; "
-                         f"expected {' or '.join(READERS)}")
+                         f"expected {', '.join(others)} or {last}")
     return reader(path)

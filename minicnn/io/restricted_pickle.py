@@ -7,16 +7,19 @@ The restricted subclass of `pickle.Unpickler` that Python's documentation shows 
 not a memo index that makes it allocate gigabytes, a key whose hash takes years, or a state written into a function.
 """
 
+import io
 import os
 import pickletools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 Table = Mapping[tuple[str, str], Callable[..., Any]]
+Kept = Callable[[Any], Any]
 
 MOST_BYTES = 1 << 30
 MOST_DIMENSIONS = 64  # NumPy's own limit
@@ -36,12 +39,23 @@ def load_restricted(source: bytes | str | os.PathLike[str], allowed: Table) -> A
     name = "pickle" if isinstance(source, bytes) else os.fspath(source)
     content = source if isinstance(source, bytes) else _read_file(Path(source))
     try:
-        return _Machine(content, allowed).run()
-    except _Refused as error:
-        raise ValueError(f"{name}: {error}") from None
+        return read_restricted(io.BytesIO(content), allowed)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error.__cause__
+
+
+def read_restricted(file: IO[bytes], allowed: Table, kept: Kept | None = None) -> Any:
+    """As `load_restricted`, of a pickle that begins where the file stands; it stands behind the pickle's end then.
+
+    kept: called with each persistent id, by which a pickle names what lies outside of it; without, there may be none.
+    """
+    try:
+        return _Machine(file, allowed, kept).run()
+    except Refused as error:
+        raise ValueError(str(error)) from None
     except Exception as error:  # a damaged program fails in any way: an empty stack, an odd argument, a wrong escape
         reason = " ".join(str(error).split())
-        raise ValueError(f"{name}: not a readable pickle ({reason or type(error).__name__:.200})") from error
+        raise ValueError(f"not a readable pickle ({reason or type(error).__name__:.200})") from error
 
 
 def _read_file(path: Path) -> bytes:
@@ -52,13 +66,13 @@ def _read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-class _Refused(ValueError):
-    """A step that is well formed and not taken."""
+class Refused(ValueError):
+    """A step that is well formed and not taken. Functions of a table, and `kept`, may raise it too."""
 
 
 @dataclass(frozen=True)
-class _Global:
-    """A function of the table, on the stack. Nothing but a call can be done with it."""
+class Global:
+    """A function of the table, on the stack. Nothing but a call can be done with it; `kept` may look at it."""
 
     function: Callable[..., Any]
 
@@ -77,18 +91,28 @@ class _DType:
 class _Machine:
     """Runs one pickle. `stack` holds what is being built, `marks` where groups on it begin."""
 
-    def __init__(self, content: bytes, allowed: Table) -> None:
-        self.content = content
+    def __init__(self, file: IO[bytes], allowed: Table, kept: Kept | None = None) -> None:
+        self.file = file
         self.allowed = allowed
+        self.kept = kept
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.size = self._length()
         self.made = 0  # bytes that calls and arrays added to those of the file
 
+    def _length(self) -> int:
+        """Of all of the file."""
+        place = self.file.tell()
+        self.file.seek(0, os.SEEK_END)
+        length = self.file.tell()
+        self.file.seek(place)
+        return length
+
     def run(self) -> Any:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(self.content)):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(self.file)):
             if number >= MOST_STEPS:
-                raise _Refused(f"takes more than {MOST_STEPS} steps")
+                raise Refused(f"takes more than {MOST_STEPS} steps")
             self.step(opcode.name, argument)
         (result,) = self.stack  # the last step was STOP, or genops would have complained
         return result
@@ -117,6 +141,9 @@ class _Machine:
                 self.push_global(*argument.split(" ", 1))
             case "STACK_GLOBAL":
                 self.push_global(*self.pop(2))
+            case "BINPERSID" if self.kept is not None:
+                (name,) = self.pop(1)
+                self.stack.append(self.kept(name))
             case "REDUCE":
                 self.call(*self.pop(2))
             case "BUILD":
@@ -153,7 +180,7 @@ class _Machine:
             case "SETITEMS":
                 self.set_items(self.pop_group())
             case _:
-                raise _Refused(f"would take the step {name}, expected arrays only")
+                raise Refused(f"would take the step {name}, expected arrays only")
 
     def pop(self, count: int) -> list[Any]:
         """The last `count` things on the stack, which must lie above the last mark."""
@@ -180,24 +207,24 @@ class _Machine:
     def set_items(self, flat: list[Any]) -> None:
         """Keys and values in turn. Keys are plain: the hash of tuples nested in each other would take for ever."""
         target = self.stack[-1]
-        if type(target) is not dict:
+        if type(target) not in (dict, OrderedDict):
             raise ValueError("an entry for what is no dict")
         for key, value in zip(flat[::2], flat[1::2], strict=True):
             if type(key) not in (str, bytes, int):
-                raise _Refused(f"has a dict key of type {type(key).__name__}, expected text, bytes or a number")
+                raise Refused(f"has a dict key of type {type(key).__name__}, expected text, bytes or a number")
             target[key] = value
 
     def push_global(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
-            raise _Refused("would build what has no name, expected arrays only")
+            raise Refused("would build what has no name, expected arrays only")
         function = self.allowed.get((module, name))
         if function is None:
-            raise _Refused(f"would build {f'{module}.{name}'!r:.80}, expected arrays only")
-        self.stack.append(_Global(function))
+            raise Refused(f"would build {f'{module}.{name}'!r:.80}, expected arrays only")
+        self.stack.append(Global(function))
 
     def call(self, target: Any, arguments: Any) -> None:
-        if type(target) is not _Global or type(arguments) is not tuple:
-            raise _Refused("would call what is no function, expected arrays only")
+        if type(target) is not Global or type(arguments) is not tuple:
+            raise Refused("would call what is no function, expected arrays only")
         result = target.function(*arguments)
         self.count(result)
         self.stack.append(result)
@@ -208,21 +235,23 @@ class _Machine:
             self.count(target)
         elif type(target) is _DType:
             _set_byte_order(target, *state)
+        elif isinstance(target, OrderedDict) and type(state) is dict:
+            pass  # its attributes: a state dict has the versions of its layers there
         else:
-            raise _Refused(f"would set the state of a {type(target).__name__}, expected arrays only")
+            raise Refused(f"would set the state of a {type(target).__name__}, expected arrays only")
         self.stack.append(target)
 
     def count(self, made: Any) -> None:
         """The same text can be taken from the memo and made into bytes, and these into an array, again and again."""
         self.made += made.nbytes if isinstance(made, np.ndarray) else len(made) if isinstance(made, bytes) else 0
-        if self.made > 2 * len(self.content):
-            raise _Refused(f"would build more than its {len(self.content)} bytes can hold")
+        if self.made > 2 * self.size:
+            raise Refused(f"would build more than its {self.size} bytes can hold")
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
     """_codecs.encode: how Python 3 writes bytes for protocol 2."""
     if type(text) is not str or encoding != "latin1":
-        raise _Refused("would encode something else than bytes written as text")
+        raise Refused("would encode something else than bytes written as text")
     return text.encode("latin-1")
 
 
@@ -240,32 +269,32 @@ def _make_dtype(code: Any, *_: Any) -> _DType:
     """numpy.dtype. Bools, ints, unsigned ints and floats of known sizes; no objects, text, records or times."""
     code = code.decode("ascii") if isinstance(code, bytes) else code
     if code not in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"):
-        raise _Refused(f"would build an array of dtype {_show(code)}, expected numbers")
+        raise Refused(f"would build an array of dtype {_show(code)}, expected numbers")
     return _DType(code)
 
 
 def _not_a_function(*_: Any) -> None:
     """numpy.ndarray, which is only named: as the class that is to be reconstructed."""
-    raise _Refused("would call numpy.ndarray, expected arrays only")
+    raise Refused("would call numpy.ndarray, expected arrays only")
 
 
 def _set_byte_order(dtype: _DType, _version: Any, order: Any, *_: Any) -> None:
     order = order.decode("ascii") if isinstance(order, bytes) else order
     if order not in ("<", ">", "|", "="):
-        raise _Refused(f"would build an array with the byte order {_show(order)}, expected '<', '>', '|' or '='")
+        raise Refused(f"would build an array with the byte order {_show(order)}, expected '<', '>', '|' or '='")
     dtype.order = order
 
 
 def _set_array(array: np.ndarray, _version: Any, shape: Any, dtype: Any, by_columns: Any, content: Any) -> None:
     """The state that NumPy writes for an array; its own reader takes it once the sizes are known to agree."""
     if type(dtype) is not _DType or type(content) is not bytes:
-        raise _Refused("would build an array of objects, expected numbers")
+        raise Refused("would build an array of objects, expected numbers")
     sizes = shape if type(shape) is tuple and len(shape) <= MOST_DIMENSIONS else (None,)
     if not all(type(size) is int and 0 <= size <= MOST_BYTES for size in sizes):
-        raise _Refused(f"would build an array with an impossible shape, expected at most {MOST_DIMENSIONS} sizes")
+        raise Refused(f"would build an array with an impossible shape, expected at most {MOST_DIMENSIONS} sizes")
     promised = int(np.prod(shape, dtype=object)) * dtype.numpy().itemsize
     if promised != len(content):
-        raise _Refused(f"promises an array {shape!r:.80} of {dtype.code}, {promised} bytes, and has {len(content)}")
+        raise Refused(f"promises an array {shape!r:.80} of {dtype.code}, {promised} bytes, and has {len(content)}")
     array.__setstate__((1, shape, dtype.numpy(), bool(by_columns), content))  # type: ignore[arg-type]
 
 

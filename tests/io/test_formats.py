@@ -72,10 +72,10 @@ def test_what_is_no_number_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["model.pth", "model", "model.txt"])
+@pytest.mark.parametrize("name", ["model.bin", "model", "model.txt"])
 def test_other_formats_are_refused_with_a_list(name, tmp_path):
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"expected \.safetensors or \.npz"):
+    with pytest.raises(ValueError, match=r"expected \.safetensors, \.npz, \.pth or \.pt"):
         load_state(tmp_path / name)
 
 
