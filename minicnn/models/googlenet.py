@@ -111,7 +111,7 @@ class GoogLeNet(nn.Module):
         self.fc = nn.Linear(1024, classes)
 
     def forward(self, x: Tensor) -> Any:
-        x = _other_statistics(x) if self.transform_input else x
+        x = other_statistics(x) if self.transform_input else x
         x = run(x, self.conv1, self.maxpool1, self.conv2, self.conv3, self.maxpool2)
         x = below1 = run(x, self.inception3a, self.inception3b, self.maxpool3, self.inception4a)
         x = below2 = run(x, self.inception4b, self.inception4c, self.inception4d)
@@ -122,7 +122,7 @@ class GoogLeNet(nn.Module):
         return GoogLeNetOutputs(logits, self.aux2(below2), self.aux1(below1))
 
 
-def _other_statistics(x: Tensor) -> Tensor:
+def other_statistics(x: Tensor) -> Tensor:
     """Pictures normalised by ImageNet's statistics, (x - MEAN) / STD, as ones normalised by 0.5 and 0.5."""
     scale = tensor([std / 0.5 for std in STD], dtype=x.dtype)
     shift = tensor([(mean - 0.5) / 0.5 for mean in MEAN], dtype=x.dtype)

@@ -25,7 +25,10 @@ Parameters of all of them, by hand (those of a block stand with `nn.BasicBlock` 
     with conv1 and bn1                                     25,557,032          44,549,160          60,192,808
 """
 
+from collections.abc import Callable
+
 from .. import nn
+from .options import check_classes
 from .registry import register
 from .starting import start_by_fan_out
 
@@ -37,7 +40,7 @@ def resnet18(classes: int = 1000) -> nn.Module:
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 11,689,512 parameters with 1000
     classes: models/resnet.py counts them. Layers have torchvision's names, as in all ResNets here.
     """
-    return _resnet(nn.BasicBlock, (2, 2, 2, 2), classes)
+    return build_resnet("resnet18", nn.BasicBlock, (2, 2, 2, 2), classes)
 
 
 @register("resnet34")
@@ -46,7 +49,7 @@ def resnet34(classes: int = 1000) -> nn.Module:
 
     As `resnet18`, with more blocks; 21,797,672 parameters with 1000 classes.
     """
-    return _resnet(nn.BasicBlock, (3, 4, 6, 3), classes)
+    return build_resnet("resnet34", nn.BasicBlock, (3, 4, 6, 3), classes)
 
 
 @register("resnet50")
@@ -56,7 +59,7 @@ def resnet50(classes: int = 1000) -> nn.Module:
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 25,557,032 parameters with 1000
     classes: models/resnet.py counts them.
     """
-    return _resnet(nn.Bottleneck, (3, 4, 6, 3), classes)
+    return build_resnet("resnet50", nn.Bottleneck, (3, 4, 6, 3), classes)
 
 
 @register("resnet101")
@@ -65,7 +68,7 @@ def resnet101(classes: int = 1000) -> nn.Module:
 
     As `resnet50`, with more blocks; 44,549,160 parameters with 1000 classes.
     """
-    return _resnet(nn.Bottleneck, (3, 4, 23, 3), classes)
+    return build_resnet("resnet101", nn.Bottleneck, (3, 4, 23, 3), classes)
 
 
 @register("resnet152")
@@ -74,26 +77,33 @@ def resnet152(classes: int = 1000) -> nn.Module:
 
     As `resnet50`, with more blocks; 60,192,808 parameters with 1000 classes.
     """
-    return _resnet(nn.Bottleneck, (3, 8, 36, 3), classes)
+    return build_resnet("resnet152", nn.Bottleneck, (3, 8, 36, 3), classes)
 
 
 @start_by_fan_out()
-def _resnet(block: type[nn.BasicBlock | nn.Bottleneck], counts: tuple[int, ...], classes: int) -> nn.Module:
-    """counts: how many blocks each stage has."""
+def build_resnet(name: str, block: Callable[..., nn.Module], counts: tuple[int, ...], classes: int) -> nn.Module:
+    """block: called as block(in_channels, channels, stride=...), makes one. counts: how many of them each stage has."""
+    check_classes(name, classes)
     layers: dict[str, nn.Module] = {
         "conv1": nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
         "bn1": nn.BatchNorm2d(64),
         "relu": nn.ReLU(),
         "maxpool": nn.MaxPool2d(3, stride=2, padding=1),
     }
-    inputs = 64
-    for number, count in enumerate(counts, start=1):
-        channels = 32 << number  # 64, 128, 256, 512
-        outputs = block.expansion * channels
-        first = block(inputs, channels, stride=1 if number == 1 else 2)
-        layers[f"layer{number}"] = nn.Sequential(first, *[block(outputs, channels) for _ in range(count - 1)])
-        inputs = outputs
-    layers |= {"avgpool": nn.GlobalAvgPool2d(), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, classes)}
+    stages, features = residual_stages(block, counts)
+    layers |= stages | {"avgpool": nn.GlobalAvgPool2d(), "flatten": nn.Flatten(), "fc": nn.Linear(features, classes)}
     model = nn.Sequential(layers)
     model.input_shape = (224, 224, 3)
     return model
+
+
+def residual_stages(block: Callable[..., nn.Module], counts: tuple[int, ...]) -> tuple[dict[str, nn.Module], int]:
+    """layer1 to layer4, from 64 channels on, and the channels that come out. Arguments as of build_resnet."""
+    stages: dict[str, nn.Module] = {}
+    inputs = 64
+    for number, count in enumerate(counts, start=1):
+        channels = 32 << number  # 64, 128, 256, 512
+        first = block(inputs, channels, stride=1 if number == 1 else 2)
+        inputs = first.out_channels
+        stages[f"layer{number}"] = nn.Sequential(first, *[block(inputs, channels) for _ in range(count - 1)])
+    return stages, inputs

@@ -22,10 +22,7 @@ Parameters of all of them, by hand. The first convolution of a stage and each ot
 The three Linear are 7 * 7 * 512 -> 4096, 102,764,544; 4096 -> 4096, 16,781,312; and 4096 -> 1000, 4,097,000.
 """
 
-import numpy as np
-
 from .. import nn
-from ..tensor import Tensor, tensor
 from .registry import register
 from .starting import start_by_fan_out
 
@@ -96,40 +93,7 @@ def _vgg(counts: tuple[int, ...], classes: int, dropout: float, norm: bool = Fal
         nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(dropout),
         nn.Linear(4096, classes),
     )  # fmt: skip
-    model = nn.Sequential({"features": nn.Sequential(*features), "avgpool": AvgPoolTo(SIZE), "flatten": nn.Flatten(),
-                           "classifier": classifier})
+    model = nn.Sequential({"features": nn.Sequential(*features), "avgpool": nn.AdaptiveAvgPool2d(SIZE),
+                           "flatten": nn.Flatten(), "classifier": classifier})
     model.input_shape = (224, 224, 3)
     return model
-
-
-class AvgPoolTo(nn.Module):
-    """The picture cut into size x size parts, as even as can be: the mean of each. (N, H, W, C) -> (N, size, size, C)
-
-    Part i of H reaches from pixel floor(i * H / size) to ceil((i + 1) * H / size), as in PyTorch's adaptive average
-    pooling; neighbours overlap where size doesn't divide H, and share pixels where it is larger. The pooling is linear
-    along each axis, so it is two products with the matrices of `shares`.
-    """
-
-    in_order = True
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.size = size
-
-    def forward(self, x: Tensor) -> Tensor:
-        n, height, width, channels = x.shape
-        if (height, width) == (self.size, self.size):
-            return x
-        rows, columns = (tensor(shares(length, self.size).astype(x.dtype)) for length in (height, width))
-        x = (rows @ x.reshape(n, height, width * channels)).reshape(n, self.size, width, channels)
-        return columns @ x
-
-    def extra_repr(self) -> str:
-        return f"{self.size}"
-
-
-def shares(length: int, parts: int) -> np.ndarray:
-    """(parts, length): how much each of `length` pixels counts in the mean of each part."""
-    part, pixel = np.arange(parts)[:, None], np.arange(length)
-    inside = (pixel >= part * length // parts) & (pixel < -(-(part + 1) * length // parts))
-    return inside / inside.sum(axis=1, keepdims=True)

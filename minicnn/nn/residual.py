@@ -93,6 +93,7 @@ class Bottleneck(PostActBlock):
     """The residual block of ResNet-50 and deeper ones: a 3x3 convolution between two 1x1, which reduce the channels
     before it and restore them behind it.
 
+                to inner channels           inner, in groups                to 4 * channels
         x --+-- conv1 1x1 -- bn1 -- relu -- conv2 3x3, stride -- bn2 -- relu -- conv3 1x1 -- bn3 --(+)-- relu -- y
             |                                                                                       |
             +------------------------------- downsample 1x1, stride --------------------------------+
@@ -101,26 +102,38 @@ class Bottleneck(PostActBlock):
     there only where x and y differ in shape, see PostActBlock. The paper has the stride on conv1; on conv2, as here
     and in torchvision, no pixel is passed over.
 
-    Parameters: in_channels * channels + 9 * channels^2 + 4 * channels^2, 12 * channels of the norms, and of downsample
-    4 * in_channels * channels + 8 * channels. That is 70,400 for 64 channels between 256, and 75,008 from 64 channels
-    by 64 to 256.
+    groups: conv2 is that many convolutions side by side, each of its own channels, the aggregated transformations of
+    ResNeXt. width: how wide they are, by the measure of the first stage, where channels is 64: channels * width / 64
+    (rounded down) inner channels for each group. ResNeXt-50 32x4d has groups=32, width=4; Wide ResNet-50-2 width=128.
 
-    He, Zhang, Ren & Sun 2015, "Deep residual learning for image recognition", figure 5 (right).
+    Parameters, with i inner channels, which are as many as `channels` unless groups and width are given: in_channels *
+    i + 9 * i^2 / groups + 4 * i * channels, of the norms 4 * i + 8 * channels, and of downsample 4 * in_channels *
+    channels + 8 * channels. That is 70,400 for 64 channels between 256, and 75,008 from 64 channels by 64 to 256; with
+    groups=32, width=4, so 128 inner channels, 71,168 and 63,488.
+
+    He, Zhang, Ren & Sun 2015, "Deep residual learning for image recognition", figure 5 (right). groups: Xie, Girshick,
+    Dollár, Tu & He 2017, "Aggregated residual transformations for deep neural networks", figure 3c and table 1. width:
+    Zagoruyko & Komodakis 2016, "Wide residual networks", which widens 3x3 convolutions, as here.
 
     >>> import minicnn as mc
     >>> mc.nn.Bottleneck(16, 4)(mc.ones(1, 6, 6, 16)).shape
     (1, 6, 6, 16)
+    >>> mc.nn.Bottleneck(256, 64, groups=32, width=4).conv2.weight.shape  # 128 channels, each group reads 4
+    (3, 3, 4, 128)
     """
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: Size = 1):
+    def __init__(self, in_channels: int, channels: int, stride: Size = 1, groups: int = 1, width: int = 64):
         super().__init__(in_channels, channels, stride)
-        self.conv1 = Conv2d(in_channels, channels, 1, bias=False)
-        self.bn1 = BatchNorm2d(channels)
-        self.conv2 = Conv2d(channels, channels, 3, stride, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(channels)
-        self.conv3 = Conv2d(channels, self.out_channels, 1, bias=False)
+        inner = channels * positive_int(self, "width", width) // 64 * positive_int(self, "groups", groups)
+        if not inner:
+            raise ValueError(f"{type(self).__name__}: width {width} of 64 leaves nothing of {channels} channels")
+        self.conv1 = Conv2d(in_channels, inner, 1, bias=False)
+        self.bn1 = BatchNorm2d(inner)
+        self.conv2 = Conv2d(inner, inner, 3, stride, padding=1, groups=groups, bias=False)
+        self.bn2 = BatchNorm2d(inner)
+        self.conv3 = Conv2d(inner, self.out_channels, 1, bias=False)
         self.bn3 = BatchNorm2d(self.out_channels)
         self.relu = ReLU()
         self.downsample = self._projection()

@@ -13,6 +13,7 @@ from ..tensor import FLOATS, Tensor
 from .layout import LAYOUTS, channels_first, channels_last, flatten_orders
 from .names import near
 
+MOST_LISTED = 20
 COUNTER = "num_batches_tracked"  # PyTorch's batch norm counts its batches; minicnn doesn't
 
 
@@ -156,4 +157,6 @@ def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _listed(problems: list[str]) -> str:
-    return "".join(f"\n  {problem}" for problem in problems)
+    """A line for each, but not hundreds where a file is of another model altogether."""
+    more = [f"and {len(problems) - MOST_LISTED} more"] if len(problems) > MOST_LISTED else []
+    return "".join(f"\n  {problem}" for problem in [*problems[:MOST_LISTED], *more])

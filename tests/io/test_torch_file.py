@@ -226,7 +226,8 @@ def test_what_pytorch_writes(old, path, torch):
     base = torch.arange(60.0).reshape(10, 6)
     state = {"part": base[2:8:2, 1:5].t(), "half": torch.randn(3).half(), "count": torch.tensor(5),
              "empty": torch.empty(0, 3), "flags": torch.tensor([True, False]),
-             "parameter": torch.nn.Parameter(torch.randn(2, 2)), "last": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)}
+             "parameter": torch.nn.Parameter(torch.randn(2, 2)),
+             "last": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)}
     training = {"epoch": 3, "model": state, "optimizer": {"lr": 0.1, "betas": (0.9, 0.99), "state": {0: torch.ones(3)}}}
     for thing in (state, training):
         found = mc.io.load_state(saved(torch, path, thing, old))

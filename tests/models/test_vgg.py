@@ -1,11 +1,9 @@
-"""The VGGs: layers and parameters counted by hand, the pooling to 7 x 7 against PyTorch's."""
+"""The VGGs: layers and parameters counted by hand."""
 
-import numpy as np
 import pytest
 
 import minicnn as mc
 from minicnn import nn
-from minicnn.models.vgg import AvgPoolTo, shares
 from minicnn.nn.layout import flatten_orders
 
 COUNTS = {
@@ -51,24 +49,3 @@ def test_options_and_starting_weights(undrawn):
     assert [layer.p for layer in model.classifier if isinstance(layer, nn.Dropout)] == [0.25, 0.25]
     assert undrawn[-3:] == [((7 * 7 * 512, 4096), 0, 0.01), ((4096, 4096), 0, 0.01), ((4096, 10), 0, 0.01)]
     assert undrawn[0] == ((3, 3, 3, 64), 0, pytest.approx((2 / (9 * 64)) ** 0.5))
-
-
-def test_shares_by_hand():
-    np.testing.assert_allclose(shares(5, 2), np.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]]) / 3)
-    np.testing.assert_allclose(shares(4, 2), np.array([[1, 1, 0, 0], [0, 0, 1, 1]]) / 2)
-    np.testing.assert_allclose(shares(2, 3), [[1, 0], [0.5, 0.5], [0, 1]])
-
-
-@pytest.mark.parametrize("height, width", [(7, 7), (14, 3), (9, 8), (1, 1), (1, 20)])
-def test_pooling_is_pytorchs_adaptive_one(height, width):
-    torch = pytest.importorskip("torch")
-    x = np.random.default_rng(1).standard_normal((2, height, width, 3))
-    weight = np.random.default_rng(2).standard_normal((2, 7, 7, 3))
-    theirs = torch.tensor(x.transpose(0, 3, 1, 2).copy(), requires_grad=True)
-    pooled = torch.nn.functional.adaptive_avg_pool2d(theirs, 7)
-    pooled.backward(torch.tensor(weight.transpose(0, 3, 1, 2).copy()))
-    own = mc.tensor(x, requires_grad=True)
-    y = AvgPoolTo(7)(own)
-    y.backward(mc.tensor(weight))
-    np.testing.assert_allclose(y.numpy(), pooled.detach().numpy().transpose(0, 2, 3, 1), atol=1e-12)
-    np.testing.assert_allclose(own.grad.numpy(), theirs.grad.numpy().transpose(0, 2, 3, 1), atol=1e-12)

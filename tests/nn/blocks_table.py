@@ -54,14 +54,15 @@ def squeeze_excitation(torch, channels, squeezed):
 
 
 def residual(torch, inputs, sizes, stride, squeezed=0):
-    """A residual block of convolutions (channels, kernel, stride), the shortcut projected where it has to be."""
+    """A residual block of convolutions (channels, kernel, stride, and groups if there are several), the shortcut
+    projected where it has to be."""
 
     class Block(torch.nn.Module):
         def __init__(self):
             super().__init__()
             channels = inputs
-            for number, (outputs, kernel, step) in enumerate(sizes, 1):
-                conv, norm = conv_norm(torch, channels, outputs, kernel, step)
+            for number, (outputs, *how) in enumerate(sizes, 1):
+                conv, norm = conv_norm(torch, channels, outputs, *how)
                 self.add_module(f"conv{number}", conv)
                 self.add_module(f"bn{number}", norm)
                 channels = outputs
@@ -88,9 +89,9 @@ def pre_activation(torch, inputs, sizes, stride):
         def __init__(self):
             super().__init__()
             channels = inputs
-            for number, (outputs, kernel, step) in enumerate(sizes, 1):
+            for number, (outputs, *how) in enumerate(sizes, 1):
                 self.add_module(f"bn{number}", torch.nn.BatchNorm2d(channels))
-                self.add_module(f"conv{number}", conv_norm(torch, channels, outputs, kernel, step)[0])
+                self.add_module(f"conv{number}", conv_norm(torch, channels, outputs, *how)[0])
                 channels = outputs
             if stride != 1 or inputs != channels:
                 self.downsample = torch.nn.Conv2d(inputs, channels, 1, stride, bias=False)
@@ -110,9 +111,10 @@ def of_two(inputs, channels, stride=1):
     return inputs, [(channels, 3, stride), (channels, 3, 1)], stride
 
 
-def of_three(inputs, channels, stride=1):
-    """Those of a bottleneck."""
-    return inputs, [(channels, 1, 1), (channels, 3, stride), (4 * channels, 1, 1)], stride
+def of_three(inputs, channels, stride=1, inner=None, groups=1):
+    """Those of a bottleneck; inner: channels of its 3x3 if they are others."""
+    inner = inner or channels
+    return inputs, [(inner, 1, 1), (inner, 3, stride, groups), (4 * channels, 1, 1)], stride
 
 
 def inverted_residual(torch, inputs, outputs, stride, expand_ratio):
@@ -241,6 +243,14 @@ CASES = {
     "bottleneck": Case(lambda: nn.Bottleneck(12, 3), lambda t: residual(t, *of_three(12, 3)), 12),
     "bottleneck, strided": Case(lambda: nn.Bottleneck(12, 3, 2), lambda t: residual(t, *of_three(12, 3, 2)), 12),
     "bottleneck, wider": Case(lambda: nn.Bottleneck(5, 3), lambda t: residual(t, *of_three(5, 3)), 5),
+    "bottleneck, in groups": Case(lambda: nn.Bottleneck(12, 3, groups=4, width=32),
+                                  lambda t: residual(t, *of_three(12, 3, inner=4, groups=4)), 12),
+    "bottleneck, in groups, strided": Case(lambda: nn.Bottleneck(5, 4, 2, 3, 48),
+                                           lambda t: residual(t, *of_three(5, 4, 2, 9, 3)), 5),
+    "bottleneck, wide": Case(lambda: nn.Bottleneck(12, 3, width=128),
+                             lambda t: residual(t, *of_three(12, 3, inner=6)), 12),
+    "bottleneck of torchvision": Case(lambda: nn.Bottleneck(16, 4, groups=2, width=56),
+                                      lambda v: v.Bottleneck(16, 4, groups=2, base_width=56), 16, of="models.resnet"),
     "pre-activation": Case(lambda: nn.PreActBasicBlock(6, 6), lambda t: pre_activation(t, *of_two(6, 6)), 6),
     "pre-activation, strided": Case(lambda: nn.PreActBasicBlock(4, 6, 2),
                                     lambda t: pre_activation(t, *of_two(4, 6, 2)), 4),
@@ -301,6 +311,10 @@ PARAMETERS = {
     "basic 64 to 128": (lambda: nn.BasicBlock(64, 128, 2), 230_144),
     "bottleneck 64 in 256": (lambda: nn.Bottleneck(256, 64), 70_400),
     "bottleneck 64 to 256": (lambda: nn.Bottleneck(64, 64), 75_008),
+    "bottleneck 64 in 256, 32x4d": (lambda: nn.Bottleneck(256, 64, groups=32, width=4), 71_168),
+    "bottleneck 64 to 256, 32x4d": (lambda: nn.Bottleneck(64, 64, groups=32, width=4), 63_488),
+    "bottleneck 64 in 256, wide": (lambda: nn.Bottleneck(256, 64, width=128), 214_016),
+    "bottleneck 512 in 2048, 32x8d": (lambda: nn.Bottleneck(2048, 512, groups=32, width=8), 9_580_544),
     "pre-activation 64": (lambda: nn.PreActBasicBlock(64, 64), 73_984),
     "pre-activation 64 to 128": (lambda: nn.PreActBasicBlock(64, 128, 2), 229_760),
     "pre-activation bottleneck 64 in 256": (lambda: nn.PreActBottleneck(256, 64), 70_400),

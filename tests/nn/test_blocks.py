@@ -272,6 +272,7 @@ def test_children_have_torchvisions_names():
     (nn.SEBottleneck(3, 5, 2), 20), (nn.DepthwiseSeparable(3, 5, 2), 5), (nn.XceptionBlock(3, (4, 5), 2), 5),
     (nn.MBConv(3, 5, 5, 2), 5), (nn.MobileNetV3Block(3, 8, 5, 5, 2), 5), (nn.FusedMBConv(3, 5, 3, 2), 5),
     (nn.ConvNormActivation(3, 5, 3, 2), 5), (nn.ConvNormActivation(3, 5, (5, 1), (2, 2)), 5),
+    (nn.Bottleneck(3, 5, 2, groups=4, width=32), 20),
 ])
 def test_stride_halves_and_rounds_up(block, channels):
     assert block(mc.ones(2, 9, 6, 3)).shape == (2, 5, 3, channels) and block.out_channels == channels
@@ -316,6 +317,10 @@ def test_layers_inside_can_be_looked_at():
 @pytest.mark.parametrize("make, words", [
     (lambda: nn.BasicBlock(3, 4, 0), "BasicBlock: stride must be an int or a pair of ints, at least 1, got 0"),
     (lambda: nn.Bottleneck(3, 0), "Bottleneck: channels must be a positive int, got 0"),
+    (lambda: nn.Bottleneck(3, 4, groups=0), "Bottleneck: groups must be a positive int, got 0"),
+    (lambda: nn.Bottleneck(3, 4, groups="2"), "Bottleneck: groups must be a positive int, got '2'"),
+    (lambda: nn.Bottleneck(3, 4, width=0), "Bottleneck: width must be a positive int, got 0"),
+    (lambda: nn.Bottleneck(3, 4, width=15), "Bottleneck: width 15 of 64 leaves nothing of 4 channels"),
     (lambda: nn.InvertedResidual(3, 4, "2", 6), "InvertedResidual: stride must be .* got '2'"),
     (lambda: nn.InvertedResidual(3, 4, 1, 0), "InvertedResidual: expand_ratio must be a positive number, got 0"),
     (lambda: nn.InvertedResidual(3, 4, 1, "6"), "InvertedResidual: expand_ratio must be a positive number, got '6'"),

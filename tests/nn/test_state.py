@@ -104,6 +104,14 @@ def test_everything_wrong_is_said_at_once_and_nothing_changes():
     assert all(np.array_equal(before[k], v) for k, v in model.state_dict().items())
 
 
+def test_of_hundreds_of_problems_the_first_are_said():
+    model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(100)])
+    with pytest.raises(ValueError) as caught:
+        model.load_state_dict({f"other.{n}": np.zeros(1) for n in range(100)})
+    _, first, *others, last = str(caught.value).splitlines()
+    assert first.startswith("  0.weight: missing") and len(others) == 19 and last == "  and 280 more"
+
+
 def test_infinities_and_nans_may_be_loaded():
     layer = nn.Linear(1, 2)
     layer.load_state_dict({"weight": np.array([[np.inf, np.nan]]), "bias": [0, 0]})
