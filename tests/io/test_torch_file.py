@@ -105,11 +105,15 @@ def test_kinds_of_numbers(write, kind, dtype, path):
 
 def test_big_ends_first(path):
     big = {"0": VALUES.astype(">f4")}
-    for found in (mc.io.load_state(write_zip(path, ordered(x=tensor()), big, order="big")),
-                  mc.io.load_state(write_old(path, ordered(x=tensor()), big,
-                                             machine=b"}" + text("little_endian") + b"\x89s"))):
-        np.testing.assert_array_equal(found["x"], VALUES.reshape(3, 4))
-        assert found["x"].dtype == np.dtype("f4")
+    found = mc.io.load_state(write_zip(path, ordered(x=tensor(), y=tensor()), big, order="big"))
+    np.testing.assert_array_equal(found["x"], VALUES.reshape(3, 4))
+    assert found["x"].dtype == np.dtype("f4") and np.shares_memory(found["x"], found["y"])
+
+
+def test_old_files_have_little_ends_first_on_every_machine(path):
+    machine = b"}" + text("little_endian") + b"\x89s"
+    found = mc.io.load_state(write_old(path, ordered(x=tensor()), machine=machine))
+    np.testing.assert_array_equal(found["x"], VALUES.reshape(3, 4))
 
 
 @pytest.mark.parametrize("place", ["state_dict", "model_state_dict", "model"])
@@ -131,10 +135,11 @@ def test_it_fits_a_layer(write, path):
 # ---------------------------------------------------------------------------------------------------- what is refused
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"cos\nsystem\n" + bundle(text("ls")) + b"R", r"would build 'os\.system'"),
-    (b"ctorch.nn.modules.linear\nLinear\n)\x81", r"would build 'torch\.nn\.modules\.linear\.Linear'"),
+    (b"cos\nsystem\n" + bundle(text("ls")) + b"R", r"holds a os\.system, expected a state dict|not described"),
+    (b"ctorch.nn.modules.linear\nLinear\n)\x81}b", r"holds a torch\.nn\.modules\.linear\.Linear, expected|not desc"),
+    (ordered(x=b"cos\nsystem\n" + bundle(text("ls")) + b"R"), r"'x' is no tensor but a os\.system, nor|not described"),
     (ordered(x=b"ctorch\nFloatStorage\n)R"), "would call torch.FloatStorage"),
-    (ordered(x=bundle(text("storage"), text("Float"), text("0"), text("cpu"), number(1)) + b"Q"), "of no type"),
+    (ordered(x=bundle(text("storage"), text("Float"), text("0"), text("cpu"), number(1)) + b"Q"), "of no known type"),
     (ordered(x=text("net") + b"Q"), "no storage"),
     (ordered(x=tensor(storage(more=bundle(text("1"), number(0), number(2))))), "as a part of another"),
     (ordered(x=tensor(storage(length=-1))), "without a length"),
@@ -148,10 +153,16 @@ def test_it_fits_a_layer(write, path):
     (ordered(x=tensor(storage(kind="DoubleStorage"))), "12 elements of 8|before its 96 bytes"),
     (ordered(x=tensor(storage(length=6, kind="BFloat16Storage"), shape=(6,), strides=(1,))),
      "of the type BFloat16, which is not read; convert|before its|promised"),
-    (ordered(x=number(3)), "'x' is no tensor, nor is there a state dict under|'0' is not described"),
+    (ordered(x=tensor(storage(key="k" * 200))), "with no key|with no key"),
+    (ordered(x=tensor(shape=(1,) * 65, strides=(1,) * 65)), "no size"),
+    (ordered(x=tensor(shape=(13,), strides=(0,))), "of one that repeats its numbers"),
+    (ordered(x=b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nctorch\nTensor\n)}tR"), "what makes no tensor"),
+    (ordered(x=number(3)), "'x' is no tensor but a int, nor is there a state dict under|'0' is not described"),
+    (b"}" + number(1) + tensor() + b"s" + text("1") + tensor() + b"s", "two of its names read the same"),
     (b"](" + tensor() + b"e", "holds a list, expected a state dict"),
-    (b"ccollections\nOrderedDict\n(](((K\x01tK\x02tetR", "keys that are neither text nor numbers"),
-], ids=range(19))  # fmt: skip
+    (b"ccollections\nOrderedDict\n(](((K\x01tK\x02tetR", "dict key of type tuple"),
+    (b"}\x8a\x09" + (1 << 61).to_bytes(9, "little") + tensor() + b"s", "dict key above"),
+], ids=range(26))  # fmt: skip
 @pytest.mark.parametrize("write", WRITERS)
 def test_hostile_files(write, content, message, path):
     with pytest.raises(ValueError, match=message) as caught:
@@ -168,7 +179,7 @@ def test_two_storages_of_one_name(path):
 
 
 def test_packed_archives_and_others(path):
-    with pytest.raises(ValueError, match="is packed, or more than the archive can hold"):
+    with pytest.raises(ValueError, match="is packed or encrypted, which PyTorch's are not"):
         mc.io.load_state(write_zip(path, ordered(x=tensor()), packed=zipfile.ZIP_DEFLATED))
     with pytest.raises(ValueError, match="begins with another number than PyTorch's"):
         mc.io.load_state(write_old(path, ordered(x=tensor()), magic=7))
@@ -176,9 +187,68 @@ def test_packed_archives_and_others(path):
         archive.writestr("readme", "x")
     with pytest.raises(ValueError, match=r"holds no data\.pkl"):
         mc.io.load_state(path)
+    with zipfile.ZipFile(write_zip(path, ordered(x=tensor())), "a") as archive:
+        archive.writestr("other/data.pkl", "x")
+    with pytest.raises(ValueError, match=r"holds 2 data\.pkl, expected one"):
+        mc.io.load_state(path)
+    path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
+    with pytest.raises(ValueError, match="neither a zip archive nor a row of pickles"):
+        mc.io.load_state(path)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="not a readable"):
         mc.io.load_state(path)
+
+
+def peak(write, path, content, storages=None):
+    """The bytes asked for, at the most, while a file is read, for each of its own."""
+    write(path, content, storages)
+    tracemalloc.start()
+    try:
+        mc.io.load_state(path)
+    except ValueError as error:
+        assert len(str(error)) < 500
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return most / path.stat().st_size
+
+
+@pytest.mark.parametrize("content", [
+    b"](" + b"".join(bundle(text(f"k{n}"), b"N") for n in range(1000)) + b"eq\x01" + (
+        b"ccollections\nOrderedDict\nh\x01\x85R0") * 1000,  # the same list, made into a dict a thousand times
+    text("k" * 100_000) + b"q\x01" + (b"(" + text("storage") + b"ctorch\nFloatStorage\nh\x01" + text("cpu") + number(12)
+                                     + b"tQ0") * 1000,  # the same key, named a thousand times
+], ids=["dicts", "keys"])
+@pytest.mark.parametrize("write", WRITERS)
+def test_what_is_named_again_and_again_takes_no_more_memory(write, content, path):
+    assert peak(write, path, content) < 40
+
+
+def test_a_member_of_more_bytes_than_there_are(path):
+    content = bytearray(write_zip(path, ordered(x=tensor())).read_bytes())
+    place = content.rindex(b"PK\x01\x02")  # the last member in the directory: the storage
+    for offset in (20, 24):  # its two lengths
+        content[place + offset : place + offset + 4] = struct.pack("<I", 2**31 - 1)
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="is more than the archive can hold"):
+        mc.io.load_state(path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("beside", [
+    b"cargparse\nNamespace\n)\x81}" + text("lr") + number(1) + b"sb",  # as torchvision's scripts keep their arguments
+    b"cnumpy.core.multiarray\nscalar\n" + bundle(b"cnumpy\ndtype\n)R", text("x")) + b"R",
+    b"ccollections\nCounter\n}\x85R",
+    b"c__builtin__\nset\n](" + number(1) + b"e\x85R",
+    b"ctorch\nSize\n" + bundle(bundle(number(3))) + b"R",
+], ids=["namespace", "scalar", "counter", "set", "size"])
+@pytest.mark.parametrize("write", WRITERS)
+def test_what_lies_beside_the_weights_is_left_out(write, beside, path):
+    state = b"}" + text("args") + beside + b"s" + text("state_dict") + b"}s" + text("model") + ordered(
+        weight=tensor(), gone=b"N") + b"s"
+    assert list(mc.io.load_state(write(path, state))) == ["weight"]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -247,8 +317,34 @@ def test_a_network_of_pytorchs(old, path, torch):
     with torch.no_grad():
         wanted = theirs(torch.tensor(np.moveaxis(x, -1, 1).copy())).numpy()
     np.testing.assert_allclose(ours(mc.tensor(x)).numpy(), wanted, rtol=0, atol=1e-5)
-    with pytest.raises(ValueError, match=r"would build 'torch\.nn\.modules\.container\.Sequential', expected arrays"):
+    with pytest.raises(ValueError, match=r"holds a torch\.nn\.modules\.container\.Sequential|save model\.state_dict"):
         mc.io.load_state(saved(torch, path, theirs, old))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_with_attributes(old, path, torch):
+    parameter, buffer = torch.nn.Parameter(torch.randn(2, 2)), torch.nn.Buffer(torch.randn(3))
+    parameter.note = buffer.note = "kept with it"
+    found = mc.io.load_state(saved(torch, path, {"parameter": parameter, "buffer": buffer}, old))
+    np.testing.assert_array_equal(found["parameter"], parameter.detach().numpy())
+    np.testing.assert_array_equal(found["buffer"], buffer.numpy())
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_numbers_that_are_to_be_negated_are_refused(old, path, torch):
+    imaginary = torch.tensor([1 + 2j]).conj().imag
+    with pytest.raises(ValueError, match=r"conjugated or negated; save tensor\.clone"):
+        mc.io.load_state(saved(torch, path, {"x": imaginary}, old))
+
+
+def test_a_file_without_checksums(path, torch):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        saved(torch, path, {"x": torch.arange(3.0)}, False)
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert mc.io.load_state(path)["x"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("old", [False, True])

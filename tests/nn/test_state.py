@@ -104,12 +104,16 @@ def test_everything_wrong_is_said_at_once_and_nothing_changes():
     assert all(np.array_equal(before[k], v) for k, v in model.state_dict().items())
 
 
-def test_of_hundreds_of_problems_the_first_are_said():
+def test_of_hundreds_of_wrong_names_the_first_are_said():
     model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(100)])
+    state = {"a\n\x1b[31m": np.zeros(1), "\ud800": np.zeros(1), "long" * 100: np.zeros(1)}
     with pytest.raises(ValueError) as caught:
-        model.load_state_dict({f"other.{n}": np.zeros(1) for n in range(100)})
-    _, first, *others, last = str(caught.value).splitlines()
-    assert first.startswith("  0.weight: missing") and len(others) == 19 and last == "  and 280 more"
+        model.load_state_dict(state | {f"other.{n}": np.zeros(1) for n in range(100)})
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 22 and max(map(len, lines)) < 200 and str(caught.value).encode()
+    assert lines[0].startswith("  0.weight: missing") and lines[10] == "  and 190 more missing"
+    assert lines[11].startswith(r"  'a\n\x1b[31m': not in the model") and lines[12].startswith(r"  '\ud800': not")
+    assert lines[21] == "  and 93 more not in the model"
 
 
 def test_infinities_and_nans_may_be_loaded():
