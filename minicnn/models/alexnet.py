@@ -6,14 +6,14 @@ channels.
 """
 
 from .. import nn
-from .options import check_classes, check_probability
+from .options import Classes, Share
 from .registry import register
 
 SIZE = 6  # of the picture that meets the dense layers
 
 
 @register("alexnet")
-def alexnet(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
+def alexnet(classes: Classes = 1000, dropout: Share = 0.5) -> nn.Module:
     """What is in the picture? Five convolutions and three dense layers, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size of at least 63 x 63, whose features are then pooled to 6 x 6,
@@ -36,8 +36,6 @@ def alexnet(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
 
     Weights start as those of each layer do by themselves.
     """
-    check_classes("alexnet", classes)
-    check_probability("alexnet", "dropout", dropout)
     features = nn.Sequential(
         nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2),
         nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2),

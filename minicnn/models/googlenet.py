@@ -35,6 +35,7 @@ from .. import nn
 from ..nn import functional as F
 from ..nn.fuse import run
 from ..tensor import Tensor, tensor
+from .options import Classes, Flag, Share
 from .registry import register
 
 #: Mean and standard deviation of ImageNet's colours; those that transform_input turns into means and deviations of 0.5.
@@ -147,8 +148,8 @@ def googlenet_loss(outputs: Tensor | GoogLeNetOutputs, labels: Tensor, weight: f
 
 
 @register("googlenet")
-def googlenet(classes: int = 1000, aux_logits: bool = True, transform_input: bool = False, dropout: float = 0.2,
-              dropout_aux: float = 0.7) -> nn.Module:
+def googlenet(classes: Classes = 1000, aux_logits: Flag = True, transform_input: Flag = False, dropout: Share = 0.2,
+              dropout_aux: Share = 0.7) -> nn.Module:
     """What is in the picture? Convolutions of several sizes side by side, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits; in training mode

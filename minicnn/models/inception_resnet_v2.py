@@ -1,12 +1,12 @@
 """Inception-ResNet-v2: Szegedy, Ioffe, Vanhoucke & Alemi 2016, "Inception-v4, Inception-ResNet and the impact of
-residual connections on learning" (section 3.2), as the authors released it and timm has it.
+residual connections on learning" (section 3.2), as timm has it.
 
 That is not quite what the paper draws: the stem is that of Inception v3 with Mixed5b behind it, there are twice as many
 residual blocks (10, 20 and 10 instead of 5, 10 and 5), and some numbers of channels are others.
 
 Behind the stem the picture has 35 x 35 pixels; then come ten blocks, a reduction, twenty blocks at 17 x 17, a
 reduction, and ten blocks at 8 x 8. What a block adds to its input is scaled down first: without that a network of so
-many filters soon gives nothing but zeros in its training (section 3.3).
+many filters soon puts out nothing but zeros while it is trained (section 3.3).
 
 In the drawings the numbers behind the size of a convolution are channels, and it keeps the size of the picture unless a
 V is there: those have no padding. All are BasicConv2d but conv2d, which is a convolution alone.
@@ -35,7 +35,7 @@ from .. import nn
 from ..nn.inception import Branches
 from ..tensor import Tensor
 from .inception_v4 import ReductionA, SideBySide, pooled, same
-from .options import check_classes, check_probability
+from .options import Classes, Share
 from .registry import register
 
 
@@ -184,16 +184,15 @@ class Block8(ScaledResidual):
 
 
 @register("inception_resnet_v2")
-def inception_resnet_v2(classes: int = 1000, dropout: float = 0.0) -> nn.Module:
+def inception_resnet_v2(classes: Classes = 1000, dropout: Share = 0.2) -> nn.Module:
     """What is in the picture? Inception blocks with a way around each, for colour pictures of 299 x 299
 
     Input: (N, 299, 299, 3), or pictures of another size, 75 x 75 at least. Output: (N, classes), logits. 55,843,464
     parameters with 1000 classes: models/inception_resnet_v2.py counts them. Layers have timm's names.
 
-    dropout: the share of values set to zero before the last layer while training; 0.2 in the paper.
+    dropout: the share of values set to zero before the last layer while training; the paper's, where timm has none.
+    As in timm, there is no auxiliary classifier, and weights start as those of each layer do by themselves.
     """
-    check_classes("inception_resnet_v2", classes)
-    check_probability("inception_resnet_v2", "dropout", dropout)
     model = nn.Sequential({
         "conv2d_1a": nn.BasicConv2d(3, 32, 3, stride=2),
         "conv2d_2a": nn.BasicConv2d(32, 32, 3),

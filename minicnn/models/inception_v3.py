@@ -1,5 +1,5 @@
 """Inception v3: Szegedy, Vanhoucke, Ioffe, Shlens & Wojna 2015, "Rethinking the Inception architecture for computer
-vision" (table 1 and section 6), as the authors released it and torchvision has it.
+vision" (table 1 and section 6), as torchvision has it.
 
 Eleven Inception blocks (nn/inception.py draws them) behind five convolutions; three of them at 35 x 35 pixels, four at
 17 x 17, two at 8 x 8, and two in between that halve the picture. While it is trained, a small classifier behind the
@@ -36,7 +36,7 @@ from ..nn import functional as F
 from ..nn.fuse import run
 from ..tensor import Tensor
 from .googlenet import other_statistics
-from .options import check_classes, check_probability
+from .options import Classes, Flag, Share
 from .registry import register
 
 
@@ -140,8 +140,8 @@ def inception_v3_loss(outputs: Tensor | InceptionOutputs, labels: Tensor, weight
 
 
 @register("inception_v3")
-def inception_v3(classes: int = 1000, aux_logits: bool = True, transform_input: bool = False,
-                 dropout: float = 0.5) -> nn.Module:
+def inception_v3(classes: Classes = 1000, aux_logits: Flag = True, transform_input: Flag = False,
+                 dropout: Share = 0.5) -> nn.Module:
     """What is in the picture? Convolutions of 7x7 taken apart into 1x7 and 7x1, for colour pictures of 299 x 299
 
     Input: (N, 299, 299, 3), or pictures of another size, 75 x 75 at least. Output: (N, classes), logits; in training
@@ -152,13 +152,12 @@ def inception_v3(classes: int = 1000, aux_logits: bool = True, transform_input: 
 
     transform_input: pictures come normalised by ImageNet's mean and standard deviation, and are brought to a mean and
     deviation of 0.5 first, which torchvision's weights were trained with. dropout: the share of values set to zero
-    before the last dense layer while training.
+    before the last dense layer while training; the authors' own program has 0.2, and leaves the padding out of what
+    pools average.
 
     Weights start normal with standard deviation 0.1, those of the auxiliary classifier's dense layer 0.001, all cut off
     at -2 and 2; the biases of the dense layers as Linear's do.
     """
-    check_classes("inception_v3", classes)
-    check_probability("inception_v3", "dropout", dropout)
     with nn.init.undrawn():  # each layer's own start would be drawn for nothing
         model = InceptionV3(classes, aux_logits, transform_input, dropout)
     for module in model.modules():

@@ -1,5 +1,5 @@
 """Inception v4: Szegedy, Ioffe, Vanhoucke & Alemi 2016, "Inception-v4, Inception-ResNet and the impact of residual
-connections on learning" (figures 3 to 9), as the authors released it and timm has it.
+connections on learning" (figures 3 to 9), as timm has it.
 
 Three convolutions and three blocks bring pictures of 299 x 299 to 35 x 35; then come four blocks A, seven blocks B at
 17 x 17 and three blocks C at 8 x 8, and before B and C a reduction. Average pools don't count the padding.
@@ -30,7 +30,7 @@ from .. import nn
 from ..nn.fuse import run
 from ..nn.inception import Branches
 from ..tensor import Tensor
-from .options import check_classes, check_probability
+from .options import Classes, Share
 from .registry import register
 
 
@@ -46,7 +46,7 @@ def pooled(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class SideBySide(Branches):
-    """A block whose branches are its modules, in the order in which they became such."""
+    """A block whose branches are its modules, in the order in which they were set."""
 
     def branches(self, x: Tensor) -> list[Tensor]:
         return [branch(x) for branch in self.children()]
@@ -251,16 +251,15 @@ class BlockC(Branches):
 
 
 @register("inception_v4")
-def inception_v4(classes: int = 1000, dropout: float = 0.0) -> nn.Module:
+def inception_v4(classes: Classes = 1000, dropout: Share = 0.2) -> nn.Module:
     """What is in the picture? Fourteen Inception blocks of three kinds, for colour pictures of 299 x 299
 
     Input: (N, 299, 299, 3), or pictures of another size, 75 x 75 at least. Output: (N, classes), logits. 42,679,816
     parameters with 1000 classes: models/inception_v4.py counts them. Layers have timm's names.
 
-    dropout: the share of values set to zero before the last layer while training; 0.2 in the paper.
+    dropout: the share of values set to zero before the last layer while training; the paper's, where timm has none.
+    As in timm, there is no auxiliary classifier, and weights start as those of each layer do by themselves.
     """
-    check_classes("inception_v4", classes)
-    check_probability("inception_v4", "dropout", dropout)
     model = nn.Sequential({
         "features": nn.Sequential(
             nn.BasicConv2d(3, 32, 3, stride=2), nn.BasicConv2d(32, 32, 3), same(32, 64, 3, 3),

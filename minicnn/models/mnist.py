@@ -1,11 +1,12 @@
 """The network for handwritten digits, as Chollet's "Deep Learning with Python" (2017, chapter 5) builds it."""
 
 from .. import nn
+from .options import Classes
 from .registry import register
 
 
 @register("mnist_net", aliases=("mnist", "fashion"))
-def mnist_net(classes: int = 10) -> nn.Module:
+def mnist_net(classes: Classes = 10) -> nn.Module:
     """Which digit is it? Three convolutions and two dense layers for grey pictures of 28 x 28
 
     Input: (N, 28, 28, 1), pixels from 0 to 1. Output: (N, classes), logits; their softmax is the probabilities.

@@ -6,7 +6,7 @@ and linear bottlenecks".
 """
 
 from .. import nn
-from .options import check_classes, check_probability, check_width
+from .options import Classes, Share, Width
 from .registry import register
 from .starting import start_by_fan_out
 
@@ -20,12 +20,13 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 
 @register("mobilenet_v1")
 @start_by_fan_out(linear_std=0.01)
-def mobilenet_v1(classes: int = 1000, width: float = 1.0, dropout: float = 0.001) -> nn.Module:
+def mobilenet_v1(classes: Classes = 1000, width: Width = 1.0, dropout: Share = 0.001) -> nn.Module:
     """What is in the picture? Small and quick, of separable convolutions, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. width: the paper's width
     multiplier, which scales the channels of all layers (section 3.3; it has 1, 0.75, 0.5 and 0.25). dropout: the share
-    of values set to zero before the dense layer while training; the authors' program, too, has 0.001.
+    of values set to zero before the dense layer while training; the authors' program, too, has 0.001. Layers have names
+    after those of `mobilenet_v2`.
 
     Parameters, by hand (those of a block stand with `nn.DepthwiseSeparable`):
 
@@ -44,9 +45,6 @@ def mobilenet_v1(classes: int = 1000, width: float = 1.0, dropout: float = 0.001
         1       Linear, 1024 -> 1000      1024 * 1000 + 1000   = 1,025,000
                                                                  4,231,976
     """
-    check_classes("mobilenet_v1", classes)
-    check_width("mobilenet_v1", width)
-    check_probability("mobilenet_v1", "dropout", dropout)
     inputs = to_eights(32 * width)
     features: list[nn.Module] = [nn.ConvNormActivation(3, inputs, 3, stride=2)]
     for channels, stride in SEPARABLE:
@@ -58,7 +56,7 @@ def mobilenet_v1(classes: int = 1000, width: float = 1.0, dropout: float = 0.001
 
 @register("mobilenet_v2")
 @start_by_fan_out(linear_std=0.01)
-def mobilenet_v2(classes: int = 1000, width: float = 1.0, dropout: float = 0.2) -> nn.Module:
+def mobilenet_v2(classes: Classes = 1000, width: Width = 1.0, dropout: Share = 0.2) -> nn.Module:
     """What is in the picture? Small and quick, of inverted residuals, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. width: the paper's width
@@ -86,9 +84,6 @@ def mobilenet_v2(classes: int = 1000, width: float = 1.0, dropout: float = 0.2) 
         1       Linear, 1280 -> 1000      1280 * 1000 + 1000   = 1,281,000
                                                                  3,504,872
     """
-    check_classes("mobilenet_v2", classes)
-    check_width("mobilenet_v2", width)
-    check_probability("mobilenet_v2", "dropout", dropout)
     inputs = to_eights(32 * width)
     features: list[nn.Module] = [nn.ConvNormActivation(3, inputs, 3, stride=2, activation=nn.ReLU6)]
     for expansion, channels, count, stride in STAGES:

@@ -38,7 +38,7 @@ from typing import NamedTuple
 
 from .. import nn
 from .mobilenet import to_eights
-from .options import check_classes, check_probability, check_width
+from .options import Classes, Share, Width
 from .registry import register
 from .starting import start_by_fan_out
 
@@ -87,16 +87,16 @@ LARGE = (
 
 
 @register("mobilenet_v3_small")
-def mobilenet_v3_small(classes: int = 1000, width: float = 1.0, dropout: float = 0.2) -> nn.Module:
+def mobilenet_v3_small(classes: Classes = 1000, width: Width = 1.0, dropout: Share = 0.2) -> nn.Module:
     """What is in the picture? Very small and quick, found by a search, for colour pictures of 224 x 224
 
     As `mobilenet_v3_large`, with fewer and narrower blocks; 2,542,856 parameters with 1000 classes.
     """
-    return _mobilenet_v3("mobilenet_v3_small", SMALL, 1024, classes, width, dropout)
+    return _mobilenet_v3(SMALL, 1024, classes, width, dropout)
 
 
 @register("mobilenet_v3_large")
-def mobilenet_v3_large(classes: int = 1000, width: float = 1.0, dropout: float = 0.2) -> nn.Module:
+def mobilenet_v3_large(classes: Classes = 1000, width: Width = 1.0, dropout: Share = 0.2) -> nn.Module:
     """What is in the picture? Small and quick, found by a search, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. width: the width multiplier,
@@ -104,16 +104,13 @@ def mobilenet_v3_large(classes: int = 1000, width: float = 1.0, dropout: float =
     training. 5,483,032 parameters with 1000 classes: models/mobilenet_v3.py counts them. Layers have torchvision's
     names.
     """
-    return _mobilenet_v3("mobilenet_v3_large", LARGE, 1280, classes, width, dropout)
+    return _mobilenet_v3(LARGE, 1280, classes, width, dropout)
 
 
 @start_by_fan_out(linear_std=0.01)
-def _mobilenet_v3(name: str, blocks: tuple[Block, ...], last: int, classes: int, width: float,
+def _mobilenet_v3(blocks: tuple[Block, ...], last: int, classes: int, width: float,
                   dropout: float) -> nn.Module:
     """last: the channels between the two dense layers."""
-    check_classes(name, classes)
-    check_width(name, width)
-    check_probability(name, "dropout", dropout)
     norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.01)
     inputs = to_eights(16 * width)
     features: list[nn.Module] = [nn.ConvNormActivation(3, inputs, 3, stride=2, activation=nn.Hardswish, norm=norm)]

@@ -1,23 +1,44 @@
-"""Checks of what `create` was asked for, in the model's name."""
+"""What the options of models may be, said where a model takes them: `dropout: Share = 0.1`.
 
-from typing import Any
+`create` checks them before anything is built, and so does `load` for the options in a file.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
 
 from ..ops.arguments import is_int
 
-
-def check_classes(model: str, classes: Any) -> None:
-    """ValueError unless there can be so many classes."""
-    if not is_int(classes) or classes < 1:
-        raise ValueError(f"{model}: classes must be a positive int, got {classes!r}")
+WIDEST = 8  # times the width of the paper
 
 
-def check_probability(model: str, option: str, value: Any) -> None:
-    """ValueError unless an option of a model is a number from 0 to 1."""
-    if not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{model}: {option} must be a probability from 0 to 1, got {value!r}")
+class Check(NamedTuple):
+    """Whether a value makes sense, and what is expected, in words."""
+
+    holds: Callable[[Any], bool]
+    expected: str
 
 
-def check_width(model: str, width: Any) -> None:
-    """ValueError unless a width multiplier is a positive number."""
-    if not isinstance(width, int | float) or not 0 < width < float("inf"):
-        raise ValueError(f"{model}: width must be a positive number, got {width!r}")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+Classes = Annotated[int, Check(lambda value: is_int(value) and value > 0, "a positive int")]
+Share = Annotated[float, Check(lambda value: _is_number(value) and 0 <= value <= 1, "a probability from 0 to 1")]
+Width = Annotated[float, Check(lambda value: _is_number(value) and 0 < value <= WIDEST,
+                               f"a positive number of at most {WIDEST}")]
+Flag = Annotated[bool, Check(lambda value: isinstance(value, bool), "True or False")]
+
+
+def checked(model: str, build: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with which `build` makes the model, as plain values that JSON can write down. ValueError for one that
+    makes no sense, in the model's name."""
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
+    parameters = inspect.signature(build).parameters
+    for name, value in plain.items():
+        for check in getattr(parameters[name].annotation, "__metadata__", ()):
+            if isinstance(check, Check) and not check.holds(value):
+                raise ValueError(f"{model}: {name} must be {check.expected}, got {value!r:.80}")
+    return plain

@@ -30,64 +30,63 @@ Parameters of all of them, by hand (those of a block stand with `nn.PreActBasicB
 """
 
 from .. import nn
-from .options import check_classes
+from .options import Classes
 from .registry import register
 from .resnet import residual_stages
 from .starting import start_by_fan_out
 
 
 @register("preresnet18")
-def preresnet18(classes: int = 1000) -> nn.Module:
+def preresnet18(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A pre-activation residual network of 18 layers for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 11,687,720 parameters with 1000
     classes: models/preresnet.py counts them.
     """
-    return _preresnet("preresnet18", nn.PreActBasicBlock, (2, 2, 2, 2), classes)
+    return _preresnet(nn.PreActBasicBlock, (2, 2, 2, 2), classes)
 
 
 @register("preresnet34")
-def preresnet34(classes: int = 1000) -> nn.Module:
+def preresnet34(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A pre-activation residual network of 34 layers for colour pictures of 224 x 224
 
     As `preresnet18`, with more blocks; 21,795,880 parameters with 1000 classes.
     """
-    return _preresnet("preresnet34", nn.PreActBasicBlock, (3, 4, 6, 3), classes)
+    return _preresnet(nn.PreActBasicBlock, (3, 4, 6, 3), classes)
 
 
 @register("preresnet50")
-def preresnet50(classes: int = 1000) -> nn.Module:
+def preresnet50(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A pre-activation residual network of 50 layers for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 25,549,352 parameters with 1000
     classes: models/preresnet.py counts them.
     """
-    return _preresnet("preresnet50", nn.PreActBottleneck, (3, 4, 6, 3), classes)
+    return _preresnet(nn.PreActBottleneck, (3, 4, 6, 3), classes)
 
 
 @register("preresnet101")
-def preresnet101(classes: int = 1000) -> nn.Module:
+def preresnet101(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A pre-activation residual network of 101 layers for colour pictures of 224 x 224
 
     As `preresnet50`, with more blocks; 44,541,480 parameters with 1000 classes.
     """
-    return _preresnet("preresnet101", nn.PreActBottleneck, (3, 4, 23, 3), classes)
+    return _preresnet(nn.PreActBottleneck, (3, 4, 23, 3), classes)
 
 
 @register("preresnet152")
-def preresnet152(classes: int = 1000) -> nn.Module:
+def preresnet152(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A pre-activation residual network of 152 layers for colour pictures of 224 x 224
 
     As `preresnet50`, with more blocks; 60,185,128 parameters with 1000 classes.
     """
-    return _preresnet("preresnet152", nn.PreActBottleneck, (3, 8, 36, 3), classes)
+    return _preresnet(nn.PreActBottleneck, (3, 8, 36, 3), classes)
 
 
 @start_by_fan_out()
-def _preresnet(name: str, block: type[nn.PreActBasicBlock | nn.PreActBottleneck], counts: tuple[int, ...],
+def _preresnet(block: type[nn.PreActBasicBlock | nn.PreActBottleneck], counts: tuple[int, ...],
                classes: int) -> nn.Module:
     """counts: how many blocks each stage has."""
-    check_classes(name, classes)
     layers: dict[str, nn.Module] = {
         "conv1": nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
         "maxpool": nn.MaxPool2d(3, stride=2, padding=1),

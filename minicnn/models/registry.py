@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..nn import Module
+from .options import checked
 
 Builder = Callable[..., Module]
 
@@ -76,8 +77,8 @@ def create(name: str, **options: Any) -> Module:
     """Build a model by its name or an alias, with fresh weights from the random stream (see `manual_seed`).
 
     The model has two attributes that others don't: `config`, how to build it again (a training adds the names of the
-    "classes"), and `input_shape`, the shape of one input. ValueError for an unknown name, with suggestions; TypeError
-    for an option that the model doesn't have.
+    "classes"), and `input_shape`, the shape of one input. ValueError for an unknown name, with suggestions, and for an
+    option that makes no sense; TypeError for one that the model doesn't have.
 
     >>> import minicnn as mc
     >>> mc.models.create("smile_detector").input_shape
@@ -88,6 +89,7 @@ def create(name: str, **options: Any) -> Module:
     if unknown:
         raise TypeError(f"{entry.name} has no option {', '.join(map(repr, unknown))}; expected "
                         f"{', '.join(entry.options) or 'none'}")
+    options = checked(entry.name, entry.build, options)
     model = entry.build(**options)
     model.config = {"model": entry.name, "options": options}
     return model

@@ -28,62 +28,61 @@ Parameters of all of them, by hand (those of a block stand with `nn.BasicBlock` 
 from collections.abc import Callable
 
 from .. import nn
-from .options import check_classes
+from .options import Classes
 from .registry import register
 from .starting import start_by_fan_out
 
 
 @register("resnet18")
-def resnet18(classes: int = 1000) -> nn.Module:
+def resnet18(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A residual network of 18 layers for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 11,689,512 parameters with 1000
     classes: models/resnet.py counts them. Layers have torchvision's names, as in all ResNets here.
     """
-    return build_resnet("resnet18", nn.BasicBlock, (2, 2, 2, 2), classes)
+    return build_resnet(nn.BasicBlock, (2, 2, 2, 2), classes)
 
 
 @register("resnet34")
-def resnet34(classes: int = 1000) -> nn.Module:
+def resnet34(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A residual network of 34 layers for colour pictures of 224 x 224
 
     As `resnet18`, with more blocks; 21,797,672 parameters with 1000 classes.
     """
-    return build_resnet("resnet34", nn.BasicBlock, (3, 4, 6, 3), classes)
+    return build_resnet(nn.BasicBlock, (3, 4, 6, 3), classes)
 
 
 @register("resnet50")
-def resnet50(classes: int = 1000) -> nn.Module:
+def resnet50(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A residual network of 50 layers for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 25,557,032 parameters with 1000
     classes: models/resnet.py counts them.
     """
-    return build_resnet("resnet50", nn.Bottleneck, (3, 4, 6, 3), classes)
+    return build_resnet(nn.Bottleneck, (3, 4, 6, 3), classes)
 
 
 @register("resnet101")
-def resnet101(classes: int = 1000) -> nn.Module:
+def resnet101(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A residual network of 101 layers for colour pictures of 224 x 224
 
     As `resnet50`, with more blocks; 44,549,160 parameters with 1000 classes.
     """
-    return build_resnet("resnet101", nn.Bottleneck, (3, 4, 23, 3), classes)
+    return build_resnet(nn.Bottleneck, (3, 4, 23, 3), classes)
 
 
 @register("resnet152")
-def resnet152(classes: int = 1000) -> nn.Module:
+def resnet152(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? A residual network of 152 layers for colour pictures of 224 x 224
 
     As `resnet50`, with more blocks; 60,192,808 parameters with 1000 classes.
     """
-    return build_resnet("resnet152", nn.Bottleneck, (3, 8, 36, 3), classes)
+    return build_resnet(nn.Bottleneck, (3, 8, 36, 3), classes)
 
 
 @start_by_fan_out()
-def build_resnet(name: str, block: Callable[..., nn.Module], counts: tuple[int, ...], classes: int) -> nn.Module:
+def build_resnet(block: Callable[..., nn.Module], counts: tuple[int, ...], classes: int) -> nn.Module:
     """block: called as block(in_channels, channels, stride=...), makes one. counts: how many of them each stage has."""
-    check_classes(name, classes)
     layers: dict[str, nn.Module] = {
         "conv1": nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
         "bn1": nn.BatchNorm2d(64),

@@ -1,8 +1,8 @@
 """ResNeXt and Wide ResNet: ResNets whose bottlenecks are divided into groups, or wider.
 
 Xie, Girshick, Dollár, Tu & He 2017, "Aggregated residual transformations for deep neural networks" (table 1), and
-Zagoruyko & Komodakis 2016, "Wide residual networks" (section 3, WRN-50-2-bottleneck; that of 101 layers is
-torchvision's).
+Zagoruyko & Komodakis 2016, "Wide residual networks" (section 3, WRN-50-2-bottleneck). Both of 101 layers are
+torchvision's.
 
 "32x4d": 32 groups, of 4 channels each in the first stage. "50_2": the 3x3 convolutions of ResNet-50, 2 times as wide.
 All else is as in models/resnet.py, so pictures of any size are taken.
@@ -29,42 +29,44 @@ Parameters of all of them, by hand: the first block of a stage and each other on
 from functools import partial
 
 from .. import nn
+from .options import Classes
 from .registry import register
 from .resnet import build_resnet
 
 
 @register("resnext50_32x4d")
-def resnext50_32x4d(classes: int = 1000) -> nn.Module:
+def resnext50_32x4d(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-50 with 32 groups of 4 channels, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 25,028,904 parameters with 1000
-    classes: models/resnext.py counts them. Layers have torchvision's names.
+    classes: models/resnext.py counts them. Layers have torchvision's names, as in all models here, and weights start as
+    those of `resnet18` do.
     """
-    return build_resnet("resnext50_32x4d", partial(nn.Bottleneck, groups=32, width=4), (3, 4, 6, 3), classes)
+    return build_resnet(partial(nn.Bottleneck, groups=32, width=4), (3, 4, 6, 3), classes)
 
 
 @register("resnext101_32x8d")
-def resnext101_32x8d(classes: int = 1000) -> nn.Module:
+def resnext101_32x8d(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-101 with 32 groups of 8 channels, for colour pictures of 224 x 224
 
     As `resnext50_32x4d`, with more and wider blocks; 88,791,336 parameters with 1000 classes.
     """
-    return build_resnet("resnext101_32x8d", partial(nn.Bottleneck, groups=32, width=8), (3, 4, 23, 3), classes)
+    return build_resnet(partial(nn.Bottleneck, groups=32, width=8), (3, 4, 23, 3), classes)
 
 
 @register("wide_resnet50_2")
-def wide_resnet50_2(classes: int = 1000) -> nn.Module:
+def wide_resnet50_2(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-50 with 3x3 convolutions twice as wide, for colour pictures of 224 x 224
 
     As `resnet50`, but for the width; 68,883,240 parameters with 1000 classes: models/resnext.py counts them.
     """
-    return build_resnet("wide_resnet50_2", partial(nn.Bottleneck, width=128), (3, 4, 6, 3), classes)
+    return build_resnet(partial(nn.Bottleneck, width=128), (3, 4, 6, 3), classes)
 
 
 @register("wide_resnet101_2")
-def wide_resnet101_2(classes: int = 1000) -> nn.Module:
+def wide_resnet101_2(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-101 with 3x3 convolutions twice as wide, for colour pictures of 224 x 224
 
     As `resnet101`, but for the width; 126,886,696 parameters with 1000 classes: models/resnext.py counts them.
     """
-    return build_resnet("wide_resnet101_2", partial(nn.Bottleneck, width=128), (3, 4, 23, 3), classes)
+    return build_resnet(partial(nn.Bottleneck, width=128), (3, 4, 23, 3), classes)

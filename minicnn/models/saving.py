@@ -5,6 +5,7 @@ A file holds the weights and, as text, the name and options to build the model f
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def save(model_or_state: Module | Mapping[str, Any], path: str | Path) -> None:
 
     Of a model that `models.create` made, its `config` is saved too, so that `load` can build it again: "model" and
     "options", and where a training put them there its "recipe", the names of the "classes" and a detector's
-    "threshold". Of any other model, only the weights.
+    "threshold". Of any other model, only the weights, and so of one whose layers were exchanged since, with a warning.
 
     >>> import minicnn as mc
     >>> from pathlib import Path
@@ -48,6 +49,10 @@ def save(model_or_state: Module | Mapping[str, Any], path: str | Path) -> None:
         write_safetensors(path, model_or_state)
         return
     config = getattr(model_or_state, "config", None)
+    if config is not None and not _is_as_created(model_or_state, config):
+        warnings.warn(f"save: layers of the model have changed since models.create({config['model']!r}) made it, so "
+                      f"only its weights are written; mc.load gives them for load_state_dict", stacklevel=2)
+        config = None
     metadata = {} if config is None else {KEY: json.dumps(config, sort_keys=True)}
     write_safetensors(path, model_or_state.state_dict(), metadata)
 
@@ -83,18 +88,29 @@ def load(path: str | Path) -> Module | dict[str, np.ndarray]:
     for name, value in config["options"].items():
         if isinstance(value, int) and value > held:  # before it becomes the size of a layer
             raise ValueError(f"{file}: its option {name} is {value}, but the file holds {held} numbers only")
-    before = random.get_state()
     try:
-        with init.undrawn():
-            model = create(config["model"], **config["options"])
+        model = _rebuilt(config)
         model.load_state_dict(state)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (KeyError, MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: {_shortened(error)}") from error
-    finally:
-        random.set_state(before)
     model.config = config
     model.eval()
     return model
+
+
+def _is_as_created(model: Module, config: Mapping[str, Any]) -> bool:
+    """Whether the model has the layers that `create` would give it again."""
+    return repr(_rebuilt(config)) == repr(model)
+
+
+def _rebuilt(config: Mapping[str, Any]) -> Module:
+    """The model of a configuration, its weights not drawn. Random numbers go on as if nothing had been."""
+    before = random.get_state()
+    try:
+        with init.undrawn():
+            return create(config["model"], **config["options"])
+    finally:
+        random.set_state(before)
 
 
 def _read_config(file: Path, text: str) -> dict[str, Any]:

@@ -27,12 +27,13 @@ from math import sqrt
 from typing import Any
 
 from .. import nn
+from .options import Classes
 from .registry import register
 from .resnet import build_resnet
 
 
 @register("seresnet18")
-def seresnet18(classes: int = 1000) -> nn.Module:
+def seresnet18(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-18 that weighs its channels, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 11,779,624 parameters with 1000
@@ -41,47 +42,47 @@ def seresnet18(classes: int = 1000) -> nn.Module:
     Weights start as those of `resnet18`, but the last norm of each block scales by 0, so that a block passes on what
     comes in (Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1).
     """
-    return _seresnet("seresnet18", nn.SEBasicBlock, (2, 2, 2, 2), classes)
+    return _seresnet(nn.SEBasicBlock, (2, 2, 2, 2), classes)
 
 
 @register("seresnet34")
-def seresnet34(classes: int = 1000) -> nn.Module:
+def seresnet34(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-34 that weighs its channels, for colour pictures of 224 x 224
 
     As `seresnet18`, with more blocks; 21,960,416 parameters with 1000 classes.
     """
-    return _seresnet("seresnet34", nn.SEBasicBlock, (3, 4, 6, 3), classes)
+    return _seresnet(nn.SEBasicBlock, (3, 4, 6, 3), classes)
 
 
 @register("seresnet50")
-def seresnet50(classes: int = 1000) -> nn.Module:
+def seresnet50(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-50 that weighs its channels, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size. Output: (N, classes), logits. 28,088,024 parameters with 1000
     classes: models/seresnet.py counts them. Weights start as those of `seresnet18` do.
     """
-    return _seresnet("seresnet50", nn.SEBottleneck, (3, 4, 6, 3), classes)
+    return _seresnet(nn.SEBottleneck, (3, 4, 6, 3), classes)
 
 
 @register("seresnet101")
-def seresnet101(classes: int = 1000) -> nn.Module:
+def seresnet101(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-101 that weighs its channels, for colour pictures of 224 x 224
 
     As `seresnet50`, with more blocks; 49,326,872 parameters with 1000 classes.
     """
-    return _seresnet("seresnet101", nn.SEBottleneck, (3, 4, 23, 3), classes)
+    return _seresnet(nn.SEBottleneck, (3, 4, 23, 3), classes)
 
 
 @register("seresnet152")
-def seresnet152(classes: int = 1000) -> nn.Module:
+def seresnet152(classes: Classes = 1000) -> nn.Module:
     """What is in the picture? ResNet-152 that weighs its channels, for colour pictures of 224 x 224
 
     As `seresnet50`, with more blocks; 66,821,848 parameters with 1000 classes.
     """
-    return _seresnet("seresnet152", nn.SEBottleneck, (3, 8, 36, 3), classes)
+    return _seresnet(nn.SEBottleneck, (3, 8, 36, 3), classes)
 
 
-def _seresnet(name: str, kind: type[nn.SEBasicBlock | nn.SEBottleneck], counts: tuple[int, ...],
+def _seresnet(kind: type[nn.SEBasicBlock | nn.SEBottleneck], counts: tuple[int, ...],
               classes: int) -> nn.Module:
     """counts: how many blocks each stage has."""
 
@@ -89,7 +90,7 @@ def _seresnet(name: str, kind: type[nn.SEBasicBlock | nn.SEBottleneck], counts: 
         reduction = min(16, kind.expansion * channels // 8)  # to no fewer than 8
         return kind(inputs, channels, stride, reduction)
 
-    model = build_resnet(name, block, counts, classes)
+    model = build_resnet(block, counts, classes)
     for module in model.modules():
         if isinstance(module, kind):
             _start(module)

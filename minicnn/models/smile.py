@@ -1,11 +1,12 @@
 """The smile detector: the first model to read, and the one that `minicnn train smile` trains."""
 
 from .. import nn
+from .options import Share
 from .registry import register
 
 
 @register("smile_detector", aliases=("smile",))
-def smile_detector(dropout: float = 0.1) -> nn.Module:
+def smile_detector(dropout: Share = 0.1) -> nn.Module:
     """Is the face smiling? Two convolutions and two dense layers for pictures of 64 x 64
 
     Input: (N, 64, 64, 3), pixels from 0 to 1. Output: (N, 1), a logit; its sigmoid is the probability of a smile.

@@ -23,6 +23,7 @@ The three Linear are 7 * 7 * 512 -> 4096, 102,764,544; 4096 -> 4096, 16,781,312;
 """
 
 from .. import nn
+from .options import Classes, Share
 from .registry import register
 from .starting import start_by_fan_out
 
@@ -30,7 +31,7 @@ SIZE = 7  # of the picture that meets the dense layers
 
 
 @register("vgg11")
-def vgg11(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
+def vgg11(classes: Classes = 1000, dropout: Share = 0.5) -> nn.Module:
     """What is in the picture? Eleven layers, 3x3 convolutions and three dense, for colour pictures of 224 x 224
 
     As `vgg16`, with fewer convolutions; 132,863,336 parameters with 1000 classes.
@@ -39,7 +40,7 @@ def vgg11(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
 
 
 @register("vgg13")
-def vgg13(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
+def vgg13(classes: Classes = 1000, dropout: Share = 0.5) -> nn.Module:
     """What is in the picture? Thirteen layers, 3x3 convolutions and three dense, for colour pictures of 224 x 224
 
     As `vgg16`, with fewer convolutions; 133,047,848 parameters with 1000 classes.
@@ -48,7 +49,7 @@ def vgg13(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
 
 
 @register("vgg16")
-def vgg16(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
+def vgg16(classes: Classes = 1000, dropout: Share = 0.5) -> nn.Module:
     """What is in the picture? Sixteen layers, 3x3 convolutions and three dense, for colour pictures of 224 x 224
 
     Input: (N, 224, 224, 3), or pictures of another size of at least 32 x 32, whose features are then pooled to 7 x 7,
@@ -60,7 +61,7 @@ def vgg16(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
 
 
 @register("vgg16_bn")
-def vgg16_bn(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
+def vgg16_bn(classes: Classes = 1000, dropout: Share = 0.5) -> nn.Module:
     """What is in the picture? The sixteen layers of vgg16 with batch norm behind each convolution
 
     As `vgg16`, and 2 * 4,224 parameters for the norms of 4,224 channels: 138,365,992 with 1000 classes.
@@ -69,7 +70,7 @@ def vgg16_bn(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
 
 
 @register("vgg19")
-def vgg19(classes: int = 1000, dropout: float = 0.5) -> nn.Module:
+def vgg19(classes: Classes = 1000, dropout: Share = 0.5) -> nn.Module:
     """What is in the picture? Nineteen layers, 3x3 convolutions and three dense, for colour pictures of 224 x 224
 
     As `vgg16`, with more convolutions; 143,667,240 parameters with 1000 classes.

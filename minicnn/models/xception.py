@@ -1,7 +1,7 @@
 """Xception: Chollet 2017, "Xception: Deep learning with depthwise separable convolutions" (figure 5)."""
 
 from .. import nn
-from .options import check_classes, check_probability
+from .options import Classes, Share
 from .registry import register
 from .starting import start_by_fan_out
 
@@ -12,12 +12,12 @@ BLOCKS = ((64, (128, 128), 2), (128, (256, 256), 2), (256, (728, 728), 2), *[(72
 
 @register("xception", aliases=("legacy_xception",))
 @start_by_fan_out()
-def xception(classes: int = 1000, dropout: float = 0.0) -> nn.Module:
+def xception(classes: Classes = 1000, dropout: Share = 0.5) -> nn.Module:
     """What is in the picture? Residual blocks of depthwise separable convolutions, for colour pictures of 299 x 299
 
     Input: (N, 299, 299, 3), or pictures of another size of at least 7 x 7. Output: (N, classes), logits. dropout: the
-    share of values set to zero before the dense layer while training; the paper has 0.5 (section 4.3), timm's
-    legacy_xception, whose names the layers have, none.
+    share of values set to zero before the dense layer while training, as in the paper (section 4.3); timm's
+    legacy_xception, whose names the layers have, has none. Weights start as those of `resnet18`.
 
     Parameters, by hand (those of a block stand with `nn.XceptionBlock`). A separable 3x3 from i to o channels has 9 * i
     + i * o, its norm 2 * o:
@@ -36,8 +36,6 @@ def xception(classes: int = 1000, dropout: float = 0.0) -> nn.Module:
 
     The third number of a block is that of its shortcut. The first two convolutions have no padding.
     """
-    check_classes("xception", classes)
-    check_probability("xception", "dropout", dropout)
     layers: dict[str, nn.Module] = {
         "conv1": nn.Conv2d(3, 32, 3, stride=2, bias=False), "bn1": nn.BatchNorm2d(32), "act1": nn.ReLU(),
         "conv2": nn.Conv2d(32, 64, 3, bias=False), "bn2": nn.BatchNorm2d(64), "act2": nn.ReLU(),

@@ -128,7 +128,8 @@ class Bottleneck(PostActBlock):
         super().__init__(in_channels, channels, stride)
         inner = channels * positive_int(self, "width", width) // 64 * positive_int(self, "groups", groups)
         if not inner:
-            raise ValueError(f"{type(self).__name__}: width {width} of 64 leaves nothing of {channels} channels")
+            raise ValueError(f"{type(self).__name__}: channels * width // 64 must be at least 1, got {channels} * "
+                             f"{width} // 64")
         self.conv1 = Conv2d(in_channels, inner, 1, bias=False)
         self.bn1 = BatchNorm2d(inner)
         self.conv2 = Conv2d(inner, inner, 3, stride, padding=1, groups=groups, bias=False)

@@ -13,6 +13,7 @@ from ..tensor import FLOATS, Tensor
 from .layout import LAYOUTS, channels_first, channels_last, flatten_orders
 from .names import near
 
+WRAPPED = "module."
 MOST_LISTED = 10  # names that are missing, and names that are not in the model
 LONGEST_SHOWN = 80
 COUNTER = "num_batches_tracked"  # PyTorch's batch norm counts its batches; minicnn doesn't
@@ -113,11 +114,32 @@ def load(model: Any, state: Mapping[str, Any], layout: str, strict: bool,
     problems += [f"{path}: {reason}" for path, reason in unclear.items() if path not in with_arrays]
     if problems:
         raise ValueError(f"load_state_dict: the state does not fit {type(model).__name__}, nothing was loaded:"
-                         + _listed(problems))
+                         + _listed(problems + _hints(state, own, layout)))
     with no_grad():
         for _, tensor, array in ready.values():
             tensor.copy_(array)
     return LoadResult(missing, unexpected)
+
+
+def _hints(state: Mapping[str, Any], own: Mapping[str, Entry], layout: str) -> list[str]:
+    """What is often forgotten."""
+    names = [str(key) for key in state]
+    counted = any(name.rpartition(".")[2] == COUNTER for name in names)
+    turned = any(_is_turned(own[key], value) for key, value in state.items() if key in own)
+    hints = ['these look like PyTorch\'s arrays: layout="torch" reads them'] if layout != "torch" and (
+        counted or turned) else []
+    if names and all(name.startswith(WRAPPED) for name in names):
+        hints.append(f"all names begin with {WRAPPED!r}, as of a network within DataParallel: leave that out")
+    return hints
+
+
+def _is_turned(entry: Entry, value: Any) -> bool:
+    """Whether an array would fit with its axes in PyTorch's order, and doesn't as it is."""
+    try:
+        array = _array(value)
+        return array.shape != entry.tensor.shape == entry.owner.from_torch(entry.name, array).shape
+    except (TypeError, ValueError):
+        return False
 
 
 def _misnamed(missing: list[str], unexpected: list[str], own: Mapping[str, Entry]) -> list[str]:
@@ -145,8 +167,8 @@ def _native(entry: Entry, value: Any, layout: str, channels: int) -> np.ndarray:
     if layout != "minicnn":
         array = (entry.owner.from_torch if layout == "torch" else entry.owner.from_keras)(entry.name, foreign)
     if array.shape != entry.tensor.shape:
-        converted = "" if array.shape == foreign.shape else f" ({foreign.shape} in {layout}'s layout)"
-        raise ValueError(f"shape {array.shape}{converted}, expected {entry.tensor.shape}")
+        note = "" if array.shape == foreign.shape else f" ({foreign.shape} in {layout}'s layout)"
+        raise ValueError(f"shape {array.shape}{note}, expected {entry.tensor.shape}")
     if layout == "torch" and entry.name in entry.owner.flat_inputs:
         array = channels_last(array, channels)
     return _cast(array, entry.tensor.dtype)

@@ -115,14 +115,14 @@ def a_short_v2(torchvision):
     """An EfficientNetV2 of three stages, of both kinds of blocks, and torchvision's."""
     import torch
 
-    from minicnn.models.efficientnet import Stage, build
+    from minicnn.models.efficientnet import Stage, build_efficientnet
 
     parts = torchvision("models.efficientnet")
     stages = [Stage(nn.FusedMBConv, 1, 3, 1, 24, 2), Stage(nn.FusedMBConv, 4, 3, 2, 32, 2),
               Stage(nn.MBConv, 4, 3, 2, 48, 2)]
     theirs = [parts.FusedMBConvConfig(1, 3, 1, 24, 24, 2), parts.FusedMBConvConfig(4, 3, 2, 24, 32, 2),
               parts.MBConvConfig(4, 3, 2, 32, 48, 2)]
-    return (build("short", stages, 24, 96, 5, 0.0, 0.0, partial(nn.BatchNorm2d, eps=0.001)),
+    return (build_efficientnet(stages, 24, 96, 5, 0.0, 0.0, partial(nn.BatchNorm2d, eps=0.001)),
             parts.EfficientNet(theirs, 0.0, 0.0, 5, partial(torch.nn.BatchNorm2d, eps=0.001), 96))
 
 

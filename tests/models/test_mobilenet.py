@@ -51,7 +51,7 @@ def test_width(width, parameters, last, undrawn):
 
 @pytest.mark.parametrize("width", [0, -1, "1", float("nan"), float("inf")])
 def test_a_width_that_makes_no_sense_is_refused(width):
-    with pytest.raises(ValueError, match="mobilenet_v2: width must be a positive number, got"):
+    with pytest.raises(ValueError, match="mobilenet_v2: width must be a positive number of at most 8, got"):
         mc.models.create("mobilenet_v2", width=width)
 
 

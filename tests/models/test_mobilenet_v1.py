@@ -109,8 +109,8 @@ def test_training_is_pytorchs(filled):
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"width": 0}, "width must be a positive number, got 0"),
-    ({"width": "x"}, "width must be a positive number, got 'x'"),
+    ({"width": 0}, "width must be a positive number of at most 8, got 0"),
+    ({"width": "x"}, "width must be a positive number of at most 8, got 'x'"),
     ({"dropout": 2}, "dropout must be a probability from 0 to 1, got 2"),
 ])  # fmt: skip
 def test_options_that_make_no_sense_are_refused(options, message):

@@ -104,9 +104,9 @@ def test_width(width, small, large, undrawn):
 
 @pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.parametrize("options, message", [
-    ({"width": 0}, "width must be a positive number, got 0"),
-    ({"width": "x"}, "width must be a positive number, got 'x'"),
-    ({"width": float("nan")}, "width must be a positive number, got nan"),
+    ({"width": 0}, "width must be a positive number of at most 8, got 0"),
+    ({"width": "x"}, "width must be a positive number of at most 8, got 'x'"),
+    ({"width": float("nan")}, "width must be a positive number of at most 8, got nan"),
     ({"dropout": 1.5}, "dropout must be a probability from 0 to 1, got 1.5"),
 ])
 def test_options_that_make_no_sense_are_refused(name, options, message):

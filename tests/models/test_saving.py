@@ -97,3 +97,28 @@ def test_weights_that_do_not_fit_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="0.bias") as caught:
         load(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [
+    lambda model: setattr(model, "fc", mc.nn.Linear(512, 2)), lambda model: setattr(model, "relu", mc.nn.SiLU())])
+def test_a_model_whose_layers_were_exchanged_is_saved_as_weights(change, undrawn, tmp_path):
+    model = mc.models.create("resnet18", classes=3)
+    change(model)
+    with pytest.warns(UserWarning, match=r"layers of the model have changed since models.create\('resnet18'\) made it"):
+        mc.save(model, tmp_path / "net.safetensors")
+    state = mc.load(tmp_path / "net.safetensors")
+    assert isinstance(state, dict) and not model.load_state_dict(state).missing_keys
+
+
+def test_options_of_numpy(undrawn, tmp_path):
+    model = mc.models.create("mobilenet_v2", classes=np.int64(3), width=np.float32(0.5), dropout=np.float64(0.25))
+    mc.save(model, tmp_path / "net.safetensors")
+    assert mc.load(tmp_path / "net.safetensors").config["options"] == {"classes": 3, "width": 0.5, "dropout": 0.25}
+
+
+@pytest.mark.parametrize("options", [{"width": 1e300}, {"width": 60.0}, {"classes": True}, {"dropout": True}])
+def test_options_in_a_file_that_make_no_sense(options, tmp_path):
+    config = {"model": "mobilenet_v2", "options": options}
+    save_file({"x": np.zeros(9)}, tmp_path / "net.safetensors", {"minicnn": json.dumps(config)})
+    with pytest.raises(ValueError, match=f"mobilenet_v2: {next(iter(options))} must be"):
+        mc.load(tmp_path / "net.safetensors")

@@ -320,7 +320,7 @@ def test_layers_inside_can_be_looked_at():
     (lambda: nn.Bottleneck(3, 4, groups=0), "Bottleneck: groups must be a positive int, got 0"),
     (lambda: nn.Bottleneck(3, 4, groups="2"), "Bottleneck: groups must be a positive int, got '2'"),
     (lambda: nn.Bottleneck(3, 4, width=0), "Bottleneck: width must be a positive int, got 0"),
-    (lambda: nn.Bottleneck(3, 4, width=15), "Bottleneck: width 15 of 64 leaves nothing of 4 channels"),
+    (lambda: nn.Bottleneck(3, 4, width=15), r"Bottleneck: channels \* width // 64 must be at least 1, got 4 \* 15"),
     (lambda: nn.InvertedResidual(3, 4, "2", 6), "InvertedResidual: stride must be .* got '2'"),
     (lambda: nn.InvertedResidual(3, 4, 1, 0), "InvertedResidual: expand_ratio must be a positive number, got 0"),
     (lambda: nn.InvertedResidual(3, 4, 1, "6"), "InvertedResidual: expand_ratio must be a positive number, got '6'"),

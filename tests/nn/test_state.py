@@ -116,6 +116,28 @@ def test_of_hundreds_of_wrong_names_the_first_are_said():
     assert lines[21] == "  and 93 more not in the model"
 
 
+@pytest.mark.parametrize(("state", "hint"), [
+    ({"0.weight": np.zeros((4, 3, 5, 5)), "0.bias": np.zeros(4)}, True),
+    ({"0.num_batches_tracked": np.array(0)}, True),
+    ({"0.weight": np.zeros((4, 3, 5)), "0.bias": np.zeros(4)}, False),
+    ({"0.weight": np.zeros((5, 5, 3, 4)), "0.bias": np.zeros(3)}, False),
+])
+def test_a_forgotten_layout_is_guessed(state, hint):
+    model = nn.Sequential(nn.Conv2d(3, 4, 5))
+    with pytest.raises(ValueError) as caught:
+        model.load_state_dict(state)
+    assert ('these look like PyTorch\'s arrays: layout="torch" reads them' in str(caught.value)) == hint
+    with pytest.raises(ValueError) as caught:
+        model.load_state_dict(state | {"strange": np.zeros(1)}, layout="torch")
+    assert "look like PyTorch's" not in str(caught.value)
+
+
+def test_names_of_dataparallel():
+    state = {f"module.{name}": array for name, array in nn.Linear(1, 1).state_dict().items()}
+    with pytest.raises(ValueError, match="all names begin with 'module.', as of a network within DataParallel"):
+        nn.Linear(1, 1).load_state_dict(state)
+
+
 def test_infinities_and_nans_may_be_loaded():
     layer = nn.Linear(1, 2)
     layer.load_state_dict({"weight": np.array([[np.inf, np.nan]]), "bias": [0, 0]})
