@@ -79,7 +79,7 @@ def test_training_is_timms(filled, timm):
     """Logits, the gradients of all parameters, and the logits of inference with the statistics gathered."""
     import torch
 
-    model = filled(mc.models.create("xception", classes=5)).train()
+    model = filled(mc.models.create("xception", classes=5, dropout=0.0)).train()
     theirs = timm.create_model("legacy_xception", num_classes=5)
     theirs.load_state_dict({key: torch.tensor(array) for key, array in model.state_dict(layout="torch").items()})
     model, theirs = model.to("float64"), theirs.double().train()
