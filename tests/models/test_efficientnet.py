@@ -127,32 +127,9 @@ def a_short_v2(torchvision):
 
 
 @pytest.mark.parametrize("networks", [b0, a_short_v2])
-def test_training_is_torchvisions(networks, filled, torchvision):
-    """Logits, the gradients of all parameters, and the running statistics behind a step."""
-    import torch
-
+def test_training_is_torchvisions(networks, filled, torchvision, trains_alike):
     ours, theirs = networks(torchvision)
-    model = filled(ours).train()
-    theirs.load_state_dict({key: torch.tensor(array) for key, array in model.state_dict(layout="torch").items()})
-    x, labels = np.random.default_rng(5).standard_normal((3, 33, 40, 3)), np.array([4, 0, 2])
-    got = model.to("float64")(mc.tensor(x))
-    want = theirs.double().train()(torch.tensor(np.ascontiguousarray(np.moveaxis(x, -1, 1))))
-    np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=0, atol=1e-8)
-    nn.functional.cross_entropy(got, mc.tensor(labels)).backward()
-    torch.nn.functional.cross_entropy(want, torch.tensor(labels)).backward()
-    statistics = model.state_dict(layout="torch")
-    for key, buffer in theirs.named_buffers():
-        if key.endswith("num_batches_tracked"):  # which only PyTorch counts
-            continue
-        np.testing.assert_allclose(statistics[key], buffer.numpy(), rtol=0, atol=1e-8, err_msg=key)
-    for parameter in model.parameters():
-        with mc.no_grad():
-            parameter.copy_(parameter.grad)
-    gradients = model.state_dict(layout="torch")
-    for key, parameter in theirs.named_parameters():
-        gradient = parameter.grad.numpy()  # rounding alone where the next norm takes away what the parameter adds
-        atol = 1e-7 * np.abs(gradient).max() + 1e-12
-        np.testing.assert_allclose(gradients[key], gradient, rtol=0, atol=atol, err_msg=key)
+    trains_alike(filled(ours), theirs, 33, 40)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_v2_s"])

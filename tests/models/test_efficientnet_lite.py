@@ -49,6 +49,12 @@ def test_logits_are_timms(name, first, deviation, filled):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_training_is_timms(name, filled, timm, trains_alike):
+    theirs = timm.create_model(name, num_classes=5)
+    trains_alike(filled(mc.models.create(name, classes=5, dropout=0.0)), theirs, 65, 40)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_step_reaches_every_parameter(name, filled):
     model = filled(mc.models.create(name, classes=3, dropout=0.0)).train()
     logits = model(pictures(4, 40, 65))

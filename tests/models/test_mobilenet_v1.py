@@ -82,30 +82,8 @@ def test_logits_are_timms(filled):
     assert logits.shape == (1000,) and logits.argmax() == 180 and logits.std() == pytest.approx(1.5238741, rel=2e-5)
 
 
-def test_training_is_pytorchs(filled):
-    """Logits, the gradients of all parameters, and the running statistics behind a step."""
-    torch = pytest.importorskip("torch")
-    model = filled(mc.models.create("mobilenet_v1", classes=5, dropout=0.0)).train()
-    theirs = in_pytorch(5)
-    theirs.load_state_dict({key: torch.tensor(array) for key, array in model.state_dict(layout="torch").items()})
-    x, labels = np.random.default_rng(5).standard_normal((3, 33, 40, 3)), np.array([4, 0, 2])
-    got = model.to("float64")(mc.tensor(x))
-    want = theirs.double().train()(torch.tensor(np.ascontiguousarray(np.moveaxis(x, -1, 1))))
-    np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=0, atol=1e-8)
-    nn.functional.cross_entropy(got, mc.tensor(labels)).backward()
-    torch.nn.functional.cross_entropy(want, torch.tensor(labels)).backward()
-    statistics = model.state_dict(layout="torch")
-    for key, buffer in theirs.named_buffers():
-        if key.endswith("num_batches_tracked"):  # which only PyTorch counts
-            continue
-        np.testing.assert_allclose(statistics[key], buffer.numpy(), rtol=0, atol=1e-8, err_msg=key)
-    for parameter in model.parameters():
-        with mc.no_grad():
-            parameter.copy_(parameter.grad)
-    gradients = model.state_dict(layout="torch")
-    for key, parameter in theirs.named_parameters():
-        gradient = parameter.grad.numpy()
-        np.testing.assert_allclose(gradients[key], gradient, rtol=0, atol=1e-7 * np.abs(gradient).max(), err_msg=key)
+def test_training_is_pytorchs(filled, trains_alike):
+    trains_alike(filled(mc.models.create("mobilenet_v1", classes=5, dropout=0.0)), in_pytorch(5), 33, 40)
 
 
 @pytest.mark.parametrize("options, message", [

@@ -115,28 +115,11 @@ def rendering(torch, kernels, counts, classes):
 
 
 @pytest.mark.parametrize("name, kernels", [("preresnet18", (3, 3)), ("preresnet50", (1, 3, 1))])
-def test_training_is_pytorchs(name, kernels, filled):
-    """Logits, the gradients of all parameters, and the logits of inference with the statistics gathered."""
+def test_training_is_pytorchs(name, kernels, filled, trains_alike):
     torch = pytest.importorskip("torch")
-    model = filled(mc.models.create(name, classes=5)).train()
+    model = filled(mc.models.create(name, classes=5))
     theirs = rendering(torch, kernels, COUNTS[name][2], classes=5)
-    theirs.load_state_dict({key: torch.tensor(array) for key, array in model.state_dict(layout="torch").items()})
-    model, theirs = model.to("float64"), theirs.double().train()
-    x, labels = np.random.default_rng(5).standard_normal((3, 49, 40, 3)), np.array([4, 0, 2])
-    their_x = torch.tensor(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
-    got, want = model(mc.tensor(x)), theirs(their_x)
-    np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=0, atol=1e-8)
-    nn.functional.cross_entropy(got, mc.tensor(labels)).backward()
-    torch.nn.functional.cross_entropy(want, torch.tensor(labels)).backward()
-    with mc.no_grad(), torch.no_grad():
-        want = theirs.eval()(their_x).numpy()
-        np.testing.assert_allclose(model.eval()(mc.tensor(x)).numpy(), want, rtol=0, atol=1e-8 * np.abs(want).max())
-        for parameter in model.parameters():
-            parameter.copy_(parameter.grad)
-    gradients = model.state_dict(layout="torch")
-    for key, parameter in theirs.named_parameters():
-        wanted = parameter.grad.numpy()
-        np.testing.assert_allclose(gradients[key], wanted, rtol=0, atol=1e-7 * np.abs(wanted).max(), err_msg=key)
+    trains_alike(model, theirs, 49, 40)
 
 
 def test_a_step_reaches_every_parameter(filled):

@@ -84,29 +84,9 @@ def test_logits_are_torchvisions(name, filled):
     assert logits.shape == (1000,) and logits.argmax() == highest and logits.std() == pytest.approx(spread, rel=2e-5)
 
 
-def test_training_is_torchvisions(filled, torchvision):
-    """Logits, the gradients of all parameters, and the logits of inference with the statistics gathered."""
+def test_training_is_torchvisions(filled, torchvision, trains_alike):
     theirs = torchvision("models.resnet").resnext50_32x4d(num_classes=5)
-    import torch
-
-    model = filled(mc.models.create("resnext50_32x4d", classes=5)).train()
-    theirs.load_state_dict({key: torch.tensor(array) for key, array in model.state_dict(layout="torch").items()})
-    model, theirs = model.to("float64"), theirs.double().train()
-    x, labels = np.random.default_rng(5).standard_normal((3, 41, 33, 3)), np.array([4, 0, 2])
-    their_x = torch.tensor(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
-    got, want = model(mc.tensor(x)), theirs(their_x)
-    np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=0, atol=1e-8)
-    nn.functional.cross_entropy(got, mc.tensor(labels)).backward()
-    torch.nn.functional.cross_entropy(want, torch.tensor(labels)).backward()
-    with mc.no_grad(), torch.no_grad():
-        want = theirs.eval()(their_x).numpy()
-        np.testing.assert_allclose(model.eval()(mc.tensor(x)).numpy(), want, rtol=0, atol=1e-8 * np.abs(want).max())
-        for parameter in model.parameters():
-            parameter.copy_(parameter.grad)
-    gradients = model.state_dict(layout="torch")
-    for key, parameter in theirs.named_parameters():
-        wanted = parameter.grad.numpy()
-        np.testing.assert_allclose(gradients[key], wanted, rtol=0, atol=1e-7 * np.abs(wanted).max(), err_msg=key)
+    trains_alike(filled(mc.models.create("resnext50_32x4d", classes=5)), theirs, 41, 33)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])

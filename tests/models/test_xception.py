@@ -1,7 +1,5 @@
 """Xception: layers and parameters counted by hand, logits and training against timm's."""
 
-import importlib
-import warnings
 from math import sqrt
 
 import numpy as np
@@ -19,16 +17,6 @@ PARAMETERS = {
 
 def count(module):
     return sum(p.numel() for p in module.parameters())
-
-
-@pytest.fixture
-def timm(torchvision):
-    """timm, which needs torchvision; the test is skipped where either is missing."""
-    torchvision("ops")
-    pytest.importorskip("timm")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return importlib.import_module("timm")
 
 
 def test_parameters(undrawn):
@@ -75,29 +63,10 @@ def test_pictures_of_7_pixels_fit(filled):
     assert logits.shape == (1, 3) and np.isfinite(logits.numpy()).all()
 
 
-def test_training_is_timms(filled, timm):
-    """Logits, the gradients of all parameters, and the logits of inference with the statistics gathered."""
-    import torch
-
-    model = filled(mc.models.create("xception", classes=5, dropout=0.0)).train()
+def test_training_is_timms(filled, timm, trains_alike):
+    model = filled(mc.models.create("xception", classes=5, dropout=0.0))
     theirs = timm.create_model("legacy_xception", num_classes=5)
-    theirs.load_state_dict({key: torch.tensor(array) for key, array in model.state_dict(layout="torch").items()})
-    model, theirs = model.to("float64"), theirs.double().train()
-    x, labels = np.random.default_rng(5).standard_normal((3, 51, 40, 3)), np.array([4, 0, 2])
-    their_x = torch.tensor(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
-    got, want = model(mc.tensor(x)), theirs(their_x)
-    np.testing.assert_allclose(got.numpy(), want.detach().numpy(), rtol=0, atol=1e-8)
-    nn.functional.cross_entropy(got, mc.tensor(labels)).backward()
-    torch.nn.functional.cross_entropy(want, torch.tensor(labels)).backward()
-    with mc.no_grad(), torch.no_grad():
-        want = theirs.eval()(their_x).numpy()
-        np.testing.assert_allclose(model.eval()(mc.tensor(x)).numpy(), want, rtol=0, atol=1e-8 * np.abs(want).max())
-        for parameter in model.parameters():
-            parameter.copy_(parameter.grad)
-    gradients = model.state_dict(layout="torch")
-    for key, parameter in theirs.named_parameters():
-        wanted = parameter.grad.numpy()
-        np.testing.assert_allclose(gradients[key], wanted, rtol=0, atol=1e-7 * np.abs(wanted).max(), err_msg=key)
+    trains_alike(model, theirs, 51, 40)
 
 
 def test_a_step_reaches_every_parameter(filled):
