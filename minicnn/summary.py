@@ -51,15 +51,17 @@ class Summary:
         }
 
     def table(self) -> "Table":
-        """For a rich Console."""
+        """For a rich Console. Where it is narrow, kinds are cut first: names are what one needs to load weights."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        table = Table(title=f"{self.model}, input {_written((None, *self.input_shape))}", show_footer=True)
-        table.add_column("layer", "total")
-        table.add_column("kind")
-        table.add_column("output shape", f"{self.trainable + self.not_trainable:,} in all")
-        table.add_column("trainable", f"{self.trainable:,}", justify="right")
-        table.add_column("not trainable", f"{self.not_trainable:,}", justify="right")
+        title = f"{self.model}, input {_written((None, *self.input_shape))}"
+        table = Table(title=title, show_footer=True, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("layer", "total", no_wrap=True)
+        table.add_column("kind", overflow="ellipsis")
+        table.add_column("output shape", f"{self.trainable + self.not_trainable:,} in all", no_wrap=True)
+        table.add_column("trainable", f"{self.trainable:,}", justify="right", no_wrap=True)
+        table.add_column("fixed", f"{self.not_trainable:,}", justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(row.name, row.layer, _written(row.output_shape), f"{row.parameters:,}", f"{row.fixed:,}")
         return table

@@ -163,7 +163,8 @@ def test_summary(run, trained):
 
 def test_models(run):
     code, out, _ = run("models")
-    assert code == 0 and "smile_detector (also smile): Is the face smiling?" in out
+    assert code == 0 and re.search("^smile_detector, smile +Is the face smiling[?]", out, re.MULTILINE)
+    assert re.search("^alexnet +Five convolutions", out, re.MULTILINE)
     found = {entry["name"]: entry["aliases"] for entry in json.loads(run("models", "--json")[1])}
     assert found["smile_detector"] == ["smile"] and {"mnist_net", "cifar10_net"} <= set(found)
 

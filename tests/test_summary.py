@@ -86,6 +86,6 @@ def test_table():
     written = io.StringIO()
     Console(width=100, file=written).print(summarize(mc.models.create("smile")).table())
     text = written.getvalue()
-    parts = ("smile_detector", "(N, 64, 64, 3)", "1,048,704", "not trainable", "(N, 8192)", "1,062,977", "1,063,073")
+    parts = ("smile_detector", "(N, 64, 64, 3)", "1,048,704", "fixed", "(N, 8192)", "1,062,977", "1,063,073")
     for part in parts:
         assert part in text

@@ -4,6 +4,8 @@ import click
 
 from .common import is_path, load_run, make_console, print_json
 
+USUAL = "What is in the picture? "  # what most models are asked
+
 
 @click.command(short_help="The layers of a model and their parameters.")
 @click.argument("model")
@@ -34,9 +36,9 @@ def models(as_json: bool) -> None:
         print_json([{"name": e.name, "aliases": list(e.aliases), "options": e.options, "about": e.title}
                     for e in entries])
         return
-    for entry in entries:
-        also = f" (also {', '.join(entry.aliases)})" if entry.aliases else ""
-        click.echo(f"{entry.name}{also}: {entry.title}")
+    names = [", ".join((entry.name, *entry.aliases)) for entry in entries]
+    for name, entry in zip(names, entries, strict=True):
+        click.echo(f"{name:{max(map(len, names))}}  {entry.title.removeprefix(USUAL)}")
 
 
 @click.command(short_help="What minicnn finds on this machine.")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ..nn import Module
 
 
+WIDTH = 200  # of what isn't written to a terminal
+
+
 def is_path(name: str) -> bool:
     """A path names a run, a bare word a model."""
     return os.sep in name or (os.altsep or os.sep) in name or name in (".", "..") or name.endswith(".safetensors")
@@ -74,10 +77,13 @@ def print_json(content: Any) -> None:
 
 
 def make_console(stderr: bool = False) -> "Console":
-    """Where tables and progress go."""
+    """Where tables and progress go. What goes to a file or another program is not cut to the width of a terminal."""
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH
+    return console
 
 
 def say(console: "Console", text: str) -> None:
