@@ -50,8 +50,9 @@ def save(model_or_state: Module | Mapping[str, Any], path: str | Path) -> None:
         return
     config = getattr(model_or_state, "config", None)
     if config is not None and not _is_as_created(model_or_state, config):
-        warnings.warn(f"save: layers of the model have changed since models.create({config['model']!r}) made it, so "
-                      f"only its weights are written; mc.load gives them for load_state_dict", stacklevel=2)
+        warnings.warn(f"save: models.create can't make this model of its config, {config!r:.200}: its layers or "
+                      "the config were changed. Only the weights are written; mc.load gives them for load_state_dict",
+                      stacklevel=2)
         config = None
     metadata = {} if config is None else {KEY: json.dumps(config, sort_keys=True)}
     write_safetensors(path, model_or_state.state_dict(), metadata)
@@ -100,7 +101,10 @@ def load(path: str | Path) -> Module | dict[str, np.ndarray]:
 
 def _is_as_created(model: Module, config: Mapping[str, Any]) -> bool:
     """Whether the model has the layers that `create` would give it again."""
-    return repr(_rebuilt(config)) == repr(model)
+    try:
+        return repr(_rebuilt(config)) == repr(model)
+    except (KeyError, TypeError, ValueError):  # no model that create knows, or not with these options
+        return False
 
 
 def _rebuilt(config: Mapping[str, Any]) -> Module:
